@@ -315,6 +315,7 @@ static inline unsigned char *gw_aligned(void *workspace)
    GW_NO_VECTORS, the same functions are plain loops. */
 #if defined(__GNUC__) && !defined(GW_NO_VECTORS)
 #define GW_INLINE static inline __attribute__((always_inline))
+#define GW_FUNCTION static __attribute__((noinline)) /* inside another one it would lack registers */
 #define GW_VECTOR(name, lanes) \
     typedef float name __attribute__((vector_size((lanes) * sizeof(float)))); \
     typedef name name##_anywhere __attribute__((aligned(sizeof(float)), may_alias))
@@ -332,6 +333,7 @@ static inline unsigned char *gw_aligned(void *workspace)
 #endif
 #else
 #define GW_INLINE static inline
+#define GW_FUNCTION static
 #define GW_VECTOR(name, lanes) typedef struct { float lane[lanes]; } name
 #define GW_EACH(lanes, statement) for (int i = 0; i < (lanes); i++) { statement; }
 #define GW_LANE(v) ((v)->lane[i])
@@ -367,14 +369,19 @@ enum { GW_FEW_ROWS = 4 };
 /* So that GCC keeps the sums in registers from the first to the last line. */
 #if defined(__GNUC__) && !defined(__clang__) && !defined(GW_NO_VECTORS)
 #define GW_UNROLLED _Pragma("GCC unroll 8")
+#define GW_TWICE _Pragma("GCC unroll 2")
 #else
 #define GW_UNROLLED
+#define GW_TWICE
 #endif
 
 static inline void gw_clear(float *to, ptrdiff_t count)
 {
     memset(to, 0, (size_t)count * sizeof *to);
 }
+
+/* Where terms begin that are all one run. */
+static const ptrdiff_t gw_start[1] = {0};
 
 /* What the next tile takes of `left` things, if it can take `most`: all take about the same. */
 static inline ptrdiff_t gw_share(ptrdiff_t left, ptrdiff_t most)
@@ -393,6 +400,12 @@ static const int gw_widths[GW_ROWS] = {8, 8, 8, 6, 4, 4, 3, 3};
     what(1, 6) what(1, 8) what(2, 6) what(2, 8) what(3, 6) what(3, 8) what(4, 1) what(4, 3) \
     what(4, 4) what(4, 5) what(4, 6) what(5, 1) what(5, 3) what(5, 4) what(6, 1) what(6, 2) \
     what(6, 3) what(6, 4) what(7, 1) what(7, 2) what(7, 3) what(8, 1) what(8, 2) what(8, 3)
+#define GW_TILES_by5(what) \
+    what(6, 3) what(6, 4) what(8, 3)
+#define GW_TILES_by5_1_minus1(what) \
+    what(6, 3) what(6, 4)
+#define GW_TILES_runs(what) \
+    what(7, 1) what(8, 1)
 #elif GW_LANES == 4 && defined(__aarch64__)
 enum { GW_SUMS = 24 * GW_LANES, GW_ROWS = 8 };
 static const int gw_widths[GW_ROWS] = {8, 8, 8, 6, 4, 4, 3, 3};
@@ -400,35 +413,72 @@ static const int gw_widths[GW_ROWS] = {8, 8, 8, 6, 4, 4, 3, 3};
     what(1, 7) what(1, 8) what(2, 7) what(2, 8) what(3, 7) what(3, 8) what(4, 3) what(4, 4) \
     what(4, 5) what(4, 6) what(5, 3) what(5, 4) what(6, 2) what(6, 3) what(6, 4) what(7, 2) \
     what(7, 3) what(8, 2) what(8, 3)
+#define GW_TILES_by5(what) \
+    what(6, 3) what(6, 4) what(8, 2) what(8, 3)
+#define GW_TILES_by5_1_minus1(what) \
+    what(6, 3) what(6, 4)
+#define GW_TILES_runs(what) \
+    what(7, 2) what(8, 2)
 #elif GW_LANES == 8
 enum { GW_SUMS = 12 * GW_LANES, GW_ROWS = 6 };
 static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
 #define GW_TILES(what) \
     what(1, 5) what(1, 6) what(1, 7) what(1, 8) what(2, 5) what(2, 6) what(3, 2) what(3, 3) \
     what(3, 4) what(4, 1) what(4, 2) what(4, 3) what(5, 1) what(5, 2) what(6, 1) what(6, 2)
+#define GW_TILES_by5(what) \
+    what(5, 1) what(5, 2) what(6, 1) what(6, 2)
+#define GW_TILES_by5_1_minus1(what) \
+    what(6, 1) what(6, 2)
+#define GW_TILES_runs(what) \
+    what(6, 2)
 #else
 enum { GW_SUMS = 12 * GW_LANES, GW_ROWS = 6 };
 static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
 #define GW_TILES(what) \
     what(1, 7) what(1, 8) what(2, 5) what(2, 6) what(3, 2) what(3, 3) what(3, 4) what(4, 1) \
     what(4, 2) what(4, 3) what(5, 1) what(5, 2) what(6, 1) what(6, 2)
+#define GW_TILES_by5(what) \
+    what(5, 2) what(6, 1) what(6, 2)
+#define GW_TILES_by5_1_minus1(what) \
+    what(6, 1) what(6, 2)
+#define GW_TILES_runs(what) \
+    what(6, 2)
 #endif
 enum { GW_WIDE = 8 };
 
-/* sum[r][v] = the sum over k < count of left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes]:
-   where row r begins in the left operand, and where term k lies in both. Rows of sums are `apart`
-   elements. The last vector begins at `last`: where a line ends early, it takes some of the one
-   before again. With `more`, sums that were begun go on. */
+/* Adds a term to the sums: the product of `height` elements of the left operand and `width` vectors. */
+GW_INLINE void gw_add_term(
+    const int height, const int width, const float *left, const ptrdiff_t *row_at,
+    const float *right, ptrdiff_t last, gw_vec (*sums)[GW_WIDE])
+{
+    gw_vec term[GW_WIDE];
+    GW_UNROLLED
+    for (int v = 0; v < width; v++) {
+        gw_load(&term[v], &right[v < width - 1 ? v*GW_LANES : last]);
+    }
+    GW_UNROLLED
+    for (int r = 0; r < height; r++) {
+        const float factor = left[row_at[r]];
+        GW_UNROLLED
+        for (int v = 0; v < width; v++) {
+            GW_EACH(GW_LANES, GW_LANE(&sums[r][v]) += factor * GW_LANE(&term[v]))
+        }
+    }
+}
+
+/* sum[r][v] = the sum over the terms of left[row_at[r] + i] * right[j + v's lanes], where a term lies at
+   i and j in the operands: the first of run n at left_at[n] and right_at[n], all `count` of it a step
+   apart. Rows of sums are `apart` elements. The last vector begins at `last`: where a line ends early,
+   it takes some of the one before again. With `more`, sums that were begun go on. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
-    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
+    const float *right, ptrdiff_t count, ptrdiff_t left_step, ptrdiff_t right_step,
+    ptrdiff_t runs, const ptrdiff_t *left_at, const ptrdiff_t *right_at, const int written_out,
     ptrdiff_t last, float *sum, ptrdiff_t apart, int more)
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
-    const float *from[GW_ROWS];
     GW_UNROLLED
     for (int r = 0; r < height; r++) {
-        from[r] = left + row_at[r];
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
             gw_zero(&sums[r][v]);
@@ -444,19 +494,18 @@ GW_INLINE void gw_sum(
             }
         }
     }
-    for (ptrdiff_t k = 0; k < count; k++) {
-        gw_vec term[GW_WIDE];
-        GW_UNROLLED
-        for (int v = 0; v < width; v++) {
-            gw_load(&term[v], &right[right_at[k] + (v < width - 1 ? v*GW_LANES : last)]);
-        }
-        GW_UNROLLED
-        for (int r = 0; r < height; r++) {
-            const float factor = from[r][left_at[k]];
+    for (ptrdiff_t run = 0; run < runs; run++) {
+        const float *one = left + left_at[run], *many = right + right_at[run];
+        if (written_out) {
             GW_UNROLLED
-            for (int v = 0; v < width; v++) {
-                GW_EACH(GW_LANES, GW_LANE(&sums[r][v]) += factor * GW_LANE(&term[v]))
+            for (ptrdiff_t k = 0; k < count; k++) {
+                gw_add_term(height, width, one + k*left_step, row_at, many + k*right_step, last, sums);
             }
+            continue;
+        }
+        GW_TWICE
+        for (ptrdiff_t k = 0; k < count; k++) {
+            gw_add_term(height, width, one + k*left_step, row_at, many + k*right_step, last, sums);
         }
     }
     GW_UNROLLED
@@ -469,29 +518,108 @@ GW_INLINE void gw_sum(
 }
 
 #define GW_TILE(height, width) \
-    static void gw_tile_##height##_##width( \
-        const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
-        const float *right, const ptrdiff_t *right_at, ptrdiff_t count, ptrdiff_t last, \
-        float *sum, ptrdiff_t apart, int more) \
+    GW_FUNCTION void gw_tile_##height##_##width( \
+        const float *left, const ptrdiff_t *row_at, const float *right, \
+        ptrdiff_t count, ptrdiff_t left_step, ptrdiff_t right_step, \
+        ptrdiff_t last, float *sum, ptrdiff_t apart, int more) \
     { \
-        gw_sum( \
-            height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more); \
+        gw_sum(height, width, left, row_at, right, count, left_step, right_step, 1, gw_start, gw_start, 0, last, sum, apart, more); \
     }
 GW_TILES(GW_TILE)
 
-/* A tile of one of the shapes above. */
+/* A tile of one of the shapes above, whose terms are one run. */
 static void gw_tile(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
-    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
+    const float *right, ptrdiff_t count, ptrdiff_t left_step, ptrdiff_t right_step,
     ptrdiff_t last, float *sum, ptrdiff_t apart, int more)
 {
     switch (height * 16 + width) {
 #define GW_CASE(height, width) \
     case height * 16 + width: \
-        gw_tile_##height##_##width( \
-            left, row_at, left_at, right, right_at, count, last, sum, apart, more); \
+        gw_tile_##height##_##width(left, row_at, right, count, left_step, right_step, last, sum, apart, more); \
         break;
         GW_TILES(GW_CASE)
+    default:
+        break;
+    }
+}
+
+#define GW_TILE_by5(height, width) \
+    GW_FUNCTION void gw_tile_by5_##height##_##width( \
+        const float *left, const ptrdiff_t *row_at, const float *right, \
+        ptrdiff_t runs, const ptrdiff_t *left_at, const ptrdiff_t *right_at, \
+        ptrdiff_t last, float *sum, ptrdiff_t apart, int more) \
+    { \
+        gw_sum(height, width, left, row_at, right, 5, 1, 1, runs, left_at, right_at, 1, last, sum, apart, more); \
+    }
+GW_TILES_by5(GW_TILE_by5)
+
+/* A tile of one of the shapes above, whose terms are runs of 5, in steps of 1 and 1. */
+static void gw_tile_by5(
+    ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
+    const float *right, ptrdiff_t runs, const ptrdiff_t *left_at, const ptrdiff_t *right_at,
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more)
+{
+    switch (height * 16 + width) {
+#define GW_CASE_by5(height, width) \
+    case height * 16 + width: \
+        gw_tile_by5_##height##_##width(left, row_at, right, runs, left_at, right_at, last, sum, apart, more); \
+        break;
+        GW_TILES_by5(GW_CASE_by5)
+    default:
+        break;
+    }
+}
+
+#define GW_TILE_by5_1_minus1(height, width) \
+    GW_FUNCTION void gw_tile_by5_1_minus1_##height##_##width( \
+        const float *left, const ptrdiff_t *row_at, const float *right, \
+        ptrdiff_t runs, const ptrdiff_t *left_at, const ptrdiff_t *right_at, \
+        ptrdiff_t last, float *sum, ptrdiff_t apart, int more) \
+    { \
+        gw_sum(height, width, left, row_at, right, 5, 1, -1, runs, left_at, right_at, 1, last, sum, apart, more); \
+    }
+GW_TILES_by5_1_minus1(GW_TILE_by5_1_minus1)
+
+/* A tile of one of the shapes above, whose terms are runs of 5, in steps of 1 and -1. */
+static void gw_tile_by5_1_minus1(
+    ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
+    const float *right, ptrdiff_t runs, const ptrdiff_t *left_at, const ptrdiff_t *right_at,
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more)
+{
+    switch (height * 16 + width) {
+#define GW_CASE_by5_1_minus1(height, width) \
+    case height * 16 + width: \
+        gw_tile_by5_1_minus1_##height##_##width(left, row_at, right, runs, left_at, right_at, last, sum, apart, more); \
+        break;
+        GW_TILES_by5_1_minus1(GW_CASE_by5_1_minus1)
+    default:
+        break;
+    }
+}
+
+#define GW_TILE_runs(height, width) \
+    GW_FUNCTION void gw_tile_runs_##height##_##width( \
+        const float *left, const ptrdiff_t *row_at, const float *right, \
+        ptrdiff_t count, ptrdiff_t left_step, ptrdiff_t right_step, ptrdiff_t runs, const ptrdiff_t *left_at, const ptrdiff_t *right_at, \
+        ptrdiff_t last, float *sum, ptrdiff_t apart, int more) \
+    { \
+        gw_sum(height, width, left, row_at, right, count, left_step, right_step, runs, left_at, right_at, 0, last, sum, apart, more); \
+    }
+GW_TILES_runs(GW_TILE_runs)
+
+/* A tile of one of the shapes above, whose terms are runs. */
+static void gw_tile_runs(
+    ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
+    const float *right, ptrdiff_t count, ptrdiff_t left_step, ptrdiff_t right_step, ptrdiff_t runs, const ptrdiff_t *left_at, const ptrdiff_t *right_at,
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more)
+{
+    switch (height * 16 + width) {
+#define GW_CASE_runs(height, width) \
+    case height * 16 + width: \
+        gw_tile_runs_##height##_##width(left, row_at, right, count, left_step, right_step, runs, left_at, right_at, last, sum, apart, more); \
+        break;
+        GW_TILES_runs(GW_CASE_runs)
     default:
         break;
     }
@@ -564,23 +692,17 @@ enum { GW_ALONG_ROWS = 3, GW_ALONG_COLUMNS = 2 };
     what(3, 1) what(3, 2)
 #endif
 
-/* sum[r][c][lane] = the sum over k < count of left[row_at[r] + left_at[k] + lane] *
-   right[column_at[c] + right_at[k] + lane]: where row r and column c begin, and where vector k of the
-   terms lies in both. With `more`, sums that were begun go on. */
+/* sum[r][c][lane] = the sum over the terms of left[row_at[r] + i + lane] * right[column_at[c] + j + lane],
+   where a vector of terms lies at i and j in the operands: the first of run n at left_at[n] and
+   right_at[n], all `count` of it a step apart. With `more`, sums that were begun go on. */
 GW_INLINE void gw_sum_along(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
-    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *column_at,
-    const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more)
+    const float *right, const ptrdiff_t *column_at,
+    ptrdiff_t count, ptrdiff_t left_step, ptrdiff_t right_step, ptrdiff_t runs, const ptrdiff_t *left_at, const ptrdiff_t *right_at, float *sum, int more)
 {
     gw_vec sums[GW_ALONG_ROWS][GW_ALONG_COLUMNS][GW_PARTS];
-    const float *from[GW_ALONG_ROWS], *to[GW_ALONG_COLUMNS];
-    GW_UNROLLED
-    for (int c = 0; c < width; c++) {
-        to[c] = right + column_at[c];
-    }
     GW_UNROLLED
     for (int r = 0; r < height; r++) {
-        from[r] = left + row_at[r];
         GW_UNROLLED
         for (int c = 0; c < width; c++) {
             GW_UNROLLED
@@ -592,23 +714,26 @@ GW_INLINE void gw_sum_along(
             }
         }
     }
-    for (ptrdiff_t k = 0; k < count; k++) {
-        gw_vec factor, term[GW_ALONG_COLUMNS][GW_PARTS];
-        GW_UNROLLED
-        for (int c = 0; c < width; c++) {
+    for (ptrdiff_t run = 0; run < runs; run++) {
+        const float *from = left + left_at[run], *to = right + right_at[run];
+        for (ptrdiff_t k = 0; k < count; k++) {
+            gw_vec factor, term[GW_ALONG_COLUMNS][GW_PARTS];
             GW_UNROLLED
-            for (int p = 0; p < GW_PARTS; p++) {
-                gw_load(&term[c][p], &to[c][right_at[k] + p*GW_LANES]);
-            }
-        }
-        GW_UNROLLED
-        for (int r = 0; r < height; r++) {
-            GW_UNROLLED
-            for (int p = 0; p < GW_PARTS; p++) {
-                gw_load(&factor, &from[r][left_at[k] + p*GW_LANES]);
+            for (int c = 0; c < width; c++) {
                 GW_UNROLLED
-                for (int c = 0; c < width; c++) {
-                    GW_EACH(GW_LANES, GW_LANE(&sums[r][c][p]) += GW_LANE(&factor) * GW_LANE(&term[c][p]))
+                for (int p = 0; p < GW_PARTS; p++) {
+                    gw_load(&term[c][p], &to[column_at[c] + k*right_step + p*GW_LANES]);
+                }
+            }
+            GW_UNROLLED
+            for (int r = 0; r < height; r++) {
+                GW_UNROLLED
+                for (int p = 0; p < GW_PARTS; p++) {
+                    gw_load(&factor, &from[row_at[r] + k*left_step + p*GW_LANES]);
+                    GW_UNROLLED
+                    for (int c = 0; c < width; c++) {
+                        GW_EACH(GW_LANES, GW_LANE(&sums[r][c][p]) += GW_LANE(&factor) * GW_LANE(&term[c][p]))
+                    }
                 }
             }
         }
@@ -626,24 +751,25 @@ GW_INLINE void gw_sum_along(
 }
 
 #define GW_TILE_ALONG(height, width) \
-    static void gw_tile_along_##height##_##width( \
-        const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, const float *right, \
-        const ptrdiff_t *column_at, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more) \
+    GW_FUNCTION void gw_tile_along_##height##_##width( \
+        const float *left, const ptrdiff_t *row_at, const float *right, \
+        const ptrdiff_t *column_at, ptrdiff_t count, ptrdiff_t left_step, ptrdiff_t right_step, ptrdiff_t runs, const ptrdiff_t *left_at, const ptrdiff_t *right_at, \
+        float *sum, int more) \
     { \
-        gw_sum_along(height, width, left, row_at, left_at, right, column_at, right_at, count, sum, more); \
+        gw_sum_along(height, width, left, row_at, right, column_at, count, left_step, right_step, runs, left_at, right_at, sum, more); \
     }
 GW_TILES_ALONG(GW_TILE_ALONG)
 
 /* A tile of one of the shapes above. */
 static void gw_tile_along(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
-    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *column_at,
-    const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more)
+    const float *right, const ptrdiff_t *column_at,
+    ptrdiff_t count, ptrdiff_t left_step, ptrdiff_t right_step, ptrdiff_t runs, const ptrdiff_t *left_at, const ptrdiff_t *right_at, float *sum, int more)
 {
     switch (height * 16 + width) {
 #define GW_CASE_ALONG(height, width) \
     case height * 16 + width: \
-        gw_tile_along_##height##_##width(left, row_at, left_at, right, column_at, right_at, count, sum, more); \
+        gw_tile_along_##height##_##width(left, row_at, right, column_at, count, left_step, right_step, runs, left_at, right_at, sum, more); \
         break;
         GW_TILES_ALONG(GW_CASE_ALONG)
     default:
@@ -716,9 +842,10 @@ static void gw_transpose(
    `widest` at most, from `first` to `end`, after `done` of all `vectors`; for these, rows are taken
    `height` at a time, from `row` on. That is a tile. Its first vector begins at column `start`, where
    there is one, else at `first`: `start` is earlier if fewer columns are left than a vector has lanes.
-   Its last vector begins `last` elements further. left_at[k] and right_at[k] are where term k lies in
-   either operand, row_at[r] where row r of the tile begins in the left one; a panel of the right one
-   has rows of `span` elements. */
+   Its last vector begins `last` elements further. From one of `count` terms to the next it is left_step
+   in the left operand and right_step in the right one, in runs that begin at left_at[i] and
+   right_at[i]; row r of the tile begins at row_at[r] in the
+   left one, and a panel of the right one has rows of `span` elements. */
 
 /* sub[i0, i1, i2, i3] = x[i0, 0, i2, i3] - 0.1307    lenet5.py:31 */
 static void compute_sub(ptrdiff_t rows, const float *restrict x, float *restrict sub)
@@ -763,14 +890,11 @@ static void compute_conv1(
 {
     const ptrdiff_t height_of_all = 6;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[25] = {0}, right_at[25] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t c_ = 0; c_ < 1; c_++) {
-        for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
-            for (ptrdiff_t s = 0; s < 5; s++) {
-                left_at[25*c_ + 5*r_ + s] = c_*25 + r_*5 + s;
-                right_at[25*c_ + 5*r_ + s] = c_*990 + r_*30 + s;
-            }
-        }
+    ptrdiff_t row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[5], right_at[5];
+    for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
+        left_at[r_] = r_*5;
+        right_at[r_] = r_*30;
     }
     gw_clear(gw_right_copy, 990);
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -782,6 +906,7 @@ static void compute_conv1(
             }
         }
         const ptrdiff_t count = 25;
+        const ptrdiff_t runs = count / 5;
         float *const sum = gw_sums;
         /* `strip` lines and what lies between them in memory are one of `length` columns, `done` before a tile. */
         for (ptrdiff_t line = 0, strip; line < 28; line += strip) {
@@ -796,7 +921,7 @@ static void compute_conv1(
                 for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
                     width = gw_share((apart - done) / GW_LANES, widest);
                     const ptrdiff_t start = gw_least(done, length - GW_LANES), last = gw_least((width - 1)*GW_LANES, length - GW_LANES - start);
-                    gw_tile(height, width, conv1_W, row_at, left_at, gw_right_copy + line*30 + start, right_at, count, last, sum + start, apart, 0);
+                    gw_tile_by5(height, width, conv1_W, row_at, gw_right_copy + line*30 + start, runs, left_at, right_at, last, sum + start, apart, 0);
                 }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t o = row + r;
@@ -846,17 +971,17 @@ static void compute_conv2(
 {
     const ptrdiff_t height_of_all = 16;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[150] = {0}, right_at[150] = {0}, row_at[GW_ROWS] = {0};
+    ptrdiff_t row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[30] = {0}, right_at[30] = {0};
     for (ptrdiff_t c_ = 0; c_ < 6; c_++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
-            for (ptrdiff_t s = 0; s < 5; s++) {
-                left_at[25*c_ + 5*r_ + s] = c_*25 + r_*5 + s;
-                right_at[25*c_ + 5*r_ + s] = c_*196 + r_*14 + s;
-            }
+            left_at[5*c_ + r_] = c_*25 + r_*5;
+            right_at[5*c_ + r_] = c_*196 + r_*14;
         }
     }
     for (ptrdiff_t n = 0; n < rows; n++) {
         const ptrdiff_t count = 150;
+        const ptrdiff_t runs = count / 5;
         float *const sum = gw_sums;
         /* `strip` lines and what lies between them in memory are one of `length` columns, `done` before a tile. */
         for (ptrdiff_t line = 0, strip; line < 10; line += strip) {
@@ -871,7 +996,7 @@ static void compute_conv2(
                 for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
                     width = gw_share((apart - done) / GW_LANES, widest);
                     const ptrdiff_t start = gw_least(done, length - GW_LANES), last = gw_least((width - 1)*GW_LANES, length - GW_LANES - start);
-                    gw_tile(height, width, conv2_W, row_at, left_at, h_2 + n*1176 + line*14 + start, right_at, count, last, sum + start, apart, 0);
+                    gw_tile_by5(height, width, conv2_W, row_at, h_2 + n*1176 + line*14 + start, runs, left_at, right_at, last, sum + start, apart, 0);
                 }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t o = row + r;
@@ -934,12 +1059,9 @@ static void compute_fc1(
 {
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[400], right_at[400], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 400; k++) {
-        left_at[k] = k;
-        right_at[k] = k*120;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 400, vectors = (120 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 120;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 120);
@@ -951,7 +1073,7 @@ static void compute_fc1(
                 row_at[r] = n*400;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, fc1_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, flatten, row_at, fc1_W + start, count, left_step, right_step, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -974,12 +1096,9 @@ static void compute_fc2(
 {
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[120], right_at[120], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 120; k++) {
-        left_at[k] = k;
-        right_at[k] = k*84;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 120, vectors = (84 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 84;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 84);
@@ -991,7 +1110,7 @@ static void compute_fc2(
                 row_at[r] = n*120;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, fc2_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_4, row_at, fc2_W + start, count, left_step, right_step, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1034,12 +1153,9 @@ static void compute_fc3(
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (10 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[84], right_at[84], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 84; k++) {
-        left_at[k] = k;
-        right_at[k] = k*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 84, vectors = (10 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 10);
@@ -1059,7 +1175,7 @@ static void compute_fc3(
                 row_at[r] = n*84;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_5, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1249,12 +1365,9 @@ static void compute_d_fc3_W(
     }
     const ptrdiff_t height_of_all = 10;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        left_at[n] = n*10;
-        right_at[n] = n*84;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows, vectors = (84 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 10, right_step = 84;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 84);
@@ -1266,7 +1379,7 @@ static void compute_d_fc3_W(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_fc3, row_at, h_5 + start, count, left_step, right_step, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1300,12 +1413,9 @@ static void compute_d_h_5(
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (84 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[10], right_at[10], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 10; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 10, vectors = (84 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 84);
@@ -1321,7 +1431,7 @@ static void compute_d_h_5(
                 row_at[r] = i0*10;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_fc3, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -1385,12 +1495,9 @@ static void compute_d_fc2_W(
         }
         const ptrdiff_t height_of_all = 120;
         const ptrdiff_t widest = gw_widest(height_of_all);
-        ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            left_at[n] = n*120;
-            right_at[n] = n*84;
-        }
+        ptrdiff_t row_at[GW_ROWS] = {0};
         const ptrdiff_t count = rows, vectors = (80 + GW_LANES - 1) / GW_LANES;
+        const ptrdiff_t left_step = 120, right_step = 84;
         for (ptrdiff_t done = 0, width; done < vectors; done += width) {
             width = gw_share(vectors - done, widest);
             const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1402,7 +1509,7 @@ static void compute_d_fc2_W(
                     row_at[r] = k;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, h_4, row_at, left_at, d_fc2 + first, right_at, count, last, sum, width*GW_LANES, 0);
+                gw_tile(height, width, h_4, row_at, d_fc2 + first, count, left_step, right_step, last, sum, width*GW_LANES, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t k = row + r;
                     for (ptrdiff_t j = first; j < end; j++) {
@@ -1417,12 +1524,9 @@ static void compute_d_fc2_W(
     {
         const ptrdiff_t height_of_all = 4;
         const ptrdiff_t widest = gw_widest(height_of_all);
-        ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            left_at[n] = n*84;
-            right_at[n] = n*120;
-        }
+        ptrdiff_t row_at[GW_ROWS] = {0};
         const ptrdiff_t count = rows, vectors = (120 + GW_LANES - 1) / GW_LANES;
+        const ptrdiff_t left_step = 84, right_step = 120;
         for (ptrdiff_t done = 0, width; done < vectors; done += width) {
             width = gw_share(vectors - done, widest);
             const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 120);
@@ -1434,7 +1538,7 @@ static void compute_d_fc2_W(
                     row_at[r] = j;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, d_fc2 + 80, row_at, left_at, h_4 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                gw_tile(height, width, d_fc2 + 80, row_at, h_4 + start, count, left_step, right_step, last, sum, width*GW_LANES, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t j = row + r;
                     for (ptrdiff_t k = first; k < end; k++) {
@@ -1469,12 +1573,9 @@ static void compute_d_h_4(
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (120 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[84], right_at[84], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 84; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 84, vectors = (120 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 120);
@@ -1490,7 +1591,7 @@ static void compute_d_h_4(
                 row_at[r] = i0*84;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_fc2, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -1553,12 +1654,9 @@ static void compute_d_fc1_W(
     }
     const ptrdiff_t height_of_all = 400;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        left_at[n] = n*400;
-        right_at[n] = n*120;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows, vectors = (120 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 400, right_step = 120;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 120);
@@ -1570,7 +1668,7 @@ static void compute_d_fc1_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, flatten, row_at, d_fc1 + start, count, left_step, right_step, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1601,12 +1699,9 @@ static void compute_d_flatten(
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (400 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[120], right_at[120], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 120; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 120, vectors = (400 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1619,7 +1714,7 @@ static void compute_d_flatten(
                 row_at[r] = n*120;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc1, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_fc1, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1697,17 +1792,17 @@ static void compute_d_conv2_W(
     const ptrdiff_t height_of_all = 150;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (16 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[1000] = {0}, right_at[1000] = {0}, row_at[GW_ROWS] = {0};
+    ptrdiff_t row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[100] = {0}, right_at[100] = {0};
     for (ptrdiff_t n_in = 0; n_in < 10; n_in++) {
         for (ptrdiff_t p = 0; p < 10; p++) {
-            for (ptrdiff_t q = 0; q < 10; q++) {
-                left_at[100*n_in + 10*p + q] = n_in*1176 + p*14 + q;
-                right_at[100*n_in + 10*p + q] = (100*n_in + 10*p + q)*span;
-            }
+            left_at[10*n_in + p] = n_in*1176 + p*14;
+            right_at[10*n_in + p] = (100*n_in + 10*p)*span;
         }
     }
     for (ptrdiff_t n_first = 0; n_first < rows; n_first += 10) {
         const ptrdiff_t count = 100*gw_least(10, rows - n_first), vectors = (16 + GW_LANES - 1) / GW_LANES;
+        const ptrdiff_t left_step = 1, right_step = span, runs = count / 10;
         for (ptrdiff_t done = 0, width; done < vectors; done += width) {
             width = gw_share(vectors - done, widest);
             const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1724,7 +1819,7 @@ static void compute_d_conv2_W(
                     row_at[r] = c_*196 + r_*14 + s;
                 }
                 float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
-                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0);
+                gw_tile_runs(height, width, h_2 + n_first*1176, row_at, gw_right_panel, 10, left_step, right_step, runs, left_at, right_at, last, sum, width*GW_LANES, n_first > 0);
                 if (n_first + 10 >= rows) {
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t c_ = (row + r) / 25;
@@ -1750,13 +1845,12 @@ static void compute_d_h_2(
 {
     const ptrdiff_t height_of_all = 6;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[400] = {0}, right_at[400] = {0}, row_at[GW_ROWS] = {0};
+    ptrdiff_t row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[80] = {0}, right_at[80] = {0};
     for (ptrdiff_t o = 0; o < 16; o++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
-            for (ptrdiff_t s = 0; s < 5; s++) {
-                left_at[25*o + 5*r_ + s] = o*150 + r_*5 + s;
-                right_at[25*o + 5*r_ + s] = o*266 + (-r_)*14 + -s;
-            }
+            left_at[5*o + r_] = o*150 + r_*5;
+            right_at[5*o + r_] = o*266 + (-r_)*14;
         }
     }
     gw_clear(gw_right_copy, 4256);
@@ -1769,6 +1863,7 @@ static void compute_d_h_2(
             }
         }
         const ptrdiff_t count = 400;
+        const ptrdiff_t runs = count / 5;
         float *const sum = gw_sums;
         /* `strip` lines and what lies between them in memory are one of `length` columns, `done` before a tile. */
         for (ptrdiff_t line = 0, strip; line < 14; line += strip) {
@@ -1783,7 +1878,7 @@ static void compute_d_h_2(
                 for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
                     width = gw_share((apart - done) / GW_LANES, widest);
                     const ptrdiff_t start = gw_least(done, length - GW_LANES), last = gw_least((width - 1)*GW_LANES, length - GW_LANES - start);
-                    gw_tile(height, width, conv2_W, row_at, left_at, gw_right_copy + 56 + 4 + line*14 + start, right_at, count, last, sum + start, apart, 0);
+                    gw_tile_by5_1_minus1(height, width, conv2_W, row_at, gw_right_copy + 56 + 4 + line*14 + start, runs, left_at, right_at, last, sum + start, apart, 0);
                 }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t i1 = row + r;
@@ -1855,12 +1950,11 @@ static void compute_d_conv1_W(
 {
     const ptrdiff_t height_of_all = 6;
     const ptrdiff_t width_of_all = 25;
-    ptrdiff_t left_at[56] = {0}, right_at[56] = {0}, row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
+    ptrdiff_t row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
+    ptrdiff_t left_at[28], right_at[28];
     for (ptrdiff_t p = 0; p < 28; p++) {
-        for (ptrdiff_t q_step = 0; q_step < 2; q_step++) {
-            left_at[2*p + q_step] = p*32 + 16*q_step;
-            right_at[2*p + q_step] = p*34 + 16*q_step;
-        }
+        left_at[p] = p*32;
+        right_at[p] = p*34;
     }
     gw_clear(gw_left_copy, 5376);
     gw_clear(gw_right_copy, 1122);
@@ -1880,6 +1974,7 @@ static void compute_d_conv1_W(
             }
         }
         const ptrdiff_t count = 56; /* vectors of terms */
+        const ptrdiff_t left_step = 16, right_step = 16, runs = count / 2;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ALONG_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1895,7 +1990,7 @@ static void compute_d_conv1_W(
                     column_at[c] = c_*1122 + r_*34 + s;
                 }
                 float *const sum = gw_sums + (row*width_of_all + column*height)*GW_ALONG;
-                gw_tile_along(height, width, gw_left_copy, row_at, left_at, gw_right_copy, column_at, right_at, count, sum, n > 0);
+                gw_tile_along(height, width, gw_left_copy, row_at, gw_right_copy, column_at, 2, left_step, right_step, runs, left_at, right_at, sum, n > 0);
                 if (n == rows - 1) {
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t o = row + r;
@@ -2018,12 +2113,9 @@ static void compute_d_fc3_W_in_step(
     }
     const ptrdiff_t height_of_all = 10;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        left_at[n] = n*10;
-        right_at[n] = n*84;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows, vectors = (84 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 10, right_step = 84;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 84);
@@ -2035,7 +2127,7 @@ static void compute_d_fc3_W_in_step(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_fc3, row_at, h_5 + start, count, left_step, right_step, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -2139,12 +2231,9 @@ static void compute_d_fc2_W_in_step(
         }
         const ptrdiff_t height_of_all = 120;
         const ptrdiff_t widest = gw_widest(height_of_all);
-        ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            left_at[n] = n*120;
-            right_at[n] = n*84;
-        }
+        ptrdiff_t row_at[GW_ROWS] = {0};
         const ptrdiff_t count = rows, vectors = (80 + GW_LANES - 1) / GW_LANES;
+        const ptrdiff_t left_step = 120, right_step = 84;
         for (ptrdiff_t done = 0, width; done < vectors; done += width) {
             width = gw_share(vectors - done, widest);
             const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2156,7 +2245,7 @@ static void compute_d_fc2_W_in_step(
                     row_at[r] = k;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, h_4, row_at, left_at, d_fc2 + first, right_at, count, last, sum, width*GW_LANES, 0);
+                gw_tile(height, width, h_4, row_at, d_fc2 + first, count, left_step, right_step, last, sum, width*GW_LANES, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t k = row + r;
                     for (ptrdiff_t j = first; j < end; j++) {
@@ -2176,12 +2265,9 @@ static void compute_d_fc2_W_in_step(
     {
         const ptrdiff_t height_of_all = 4;
         const ptrdiff_t widest = gw_widest(height_of_all);
-        ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            left_at[n] = n*84;
-            right_at[n] = n*120;
-        }
+        ptrdiff_t row_at[GW_ROWS] = {0};
         const ptrdiff_t count = rows, vectors = (120 + GW_LANES - 1) / GW_LANES;
+        const ptrdiff_t left_step = 84, right_step = 120;
         for (ptrdiff_t done = 0, width; done < vectors; done += width) {
             width = gw_share(vectors - done, widest);
             const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 120);
@@ -2193,7 +2279,7 @@ static void compute_d_fc2_W_in_step(
                     row_at[r] = j;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, d_fc2 + 80, row_at, left_at, h_4 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                gw_tile(height, width, d_fc2 + 80, row_at, h_4 + start, count, left_step, right_step, last, sum, width*GW_LANES, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t j = row + r;
                     for (ptrdiff_t k = first; k < end; k++) {
@@ -2297,12 +2383,9 @@ static void compute_d_fc1_W_in_step(
     }
     const ptrdiff_t height_of_all = 400;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        left_at[n] = n*400;
-        right_at[n] = n*120;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows, vectors = (120 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 400, right_step = 120;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 120);
@@ -2314,7 +2397,7 @@ static void compute_d_fc1_W_in_step(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, flatten, row_at, d_fc1 + start, count, left_step, right_step, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -2380,17 +2463,17 @@ static void compute_d_conv2_W_in_step(
     const ptrdiff_t height_of_all = 150;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (16 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[1000] = {0}, right_at[1000] = {0}, row_at[GW_ROWS] = {0};
+    ptrdiff_t row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[100] = {0}, right_at[100] = {0};
     for (ptrdiff_t n_in = 0; n_in < 10; n_in++) {
         for (ptrdiff_t p = 0; p < 10; p++) {
-            for (ptrdiff_t q = 0; q < 10; q++) {
-                left_at[100*n_in + 10*p + q] = n_in*1176 + p*14 + q;
-                right_at[100*n_in + 10*p + q] = (100*n_in + 10*p + q)*span;
-            }
+            left_at[10*n_in + p] = n_in*1176 + p*14;
+            right_at[10*n_in + p] = (100*n_in + 10*p)*span;
         }
     }
     for (ptrdiff_t n_first = 0; n_first < rows; n_first += 10) {
         const ptrdiff_t count = 100*gw_least(10, rows - n_first), vectors = (16 + GW_LANES - 1) / GW_LANES;
+        const ptrdiff_t left_step = 1, right_step = span, runs = count / 10;
         for (ptrdiff_t done = 0, width; done < vectors; done += width) {
             width = gw_share(vectors - done, widest);
             const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2407,7 +2490,7 @@ static void compute_d_conv2_W_in_step(
                     row_at[r] = c_*196 + r_*14 + s;
                 }
                 float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
-                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0);
+                gw_tile_runs(height, width, h_2 + n_first*1176, row_at, gw_right_panel, 10, left_step, right_step, runs, left_at, right_at, last, sum, width*GW_LANES, n_first > 0);
                 if (n_first + 10 >= rows) {
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t c_ = (row + r) / 25;
@@ -2480,12 +2563,11 @@ static void compute_d_conv1_W_in_step(
 {
     const ptrdiff_t height_of_all = 6;
     const ptrdiff_t width_of_all = 25;
-    ptrdiff_t left_at[56] = {0}, right_at[56] = {0}, row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
+    ptrdiff_t row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
+    ptrdiff_t left_at[28], right_at[28];
     for (ptrdiff_t p = 0; p < 28; p++) {
-        for (ptrdiff_t q_step = 0; q_step < 2; q_step++) {
-            left_at[2*p + q_step] = p*32 + 16*q_step;
-            right_at[2*p + q_step] = p*34 + 16*q_step;
-        }
+        left_at[p] = p*32;
+        right_at[p] = p*34;
     }
     gw_clear(gw_left_copy, 5376);
     gw_clear(gw_right_copy, 1122);
@@ -2505,6 +2587,7 @@ static void compute_d_conv1_W_in_step(
             }
         }
         const ptrdiff_t count = 56; /* vectors of terms */
+        const ptrdiff_t left_step = 16, right_step = 16, runs = count / 2;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ALONG_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2520,7 +2603,7 @@ static void compute_d_conv1_W_in_step(
                     column_at[c] = c_*1122 + r_*34 + s;
                 }
                 float *const sum = gw_sums + (row*width_of_all + column*height)*GW_ALONG;
-                gw_tile_along(height, width, gw_left_copy, row_at, left_at, gw_right_copy, column_at, right_at, count, sum, n > 0);
+                gw_tile_along(height, width, gw_left_copy, row_at, gw_right_copy, column_at, 2, left_step, right_step, runs, left_at, right_at, sum, n > 0);
                 if (n == rows - 1) {
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t o = row + r;
@@ -2569,7 +2652,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "4526616c3d5406efad8957c6d3234cd1";
+    return "e57204bf577e8c4465fcbc6efb61501c";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

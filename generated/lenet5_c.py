@@ -89,7 +89,7 @@ WORKSPACE_BYTES = 3590976
 FLOPS_PER_STEP = 181683446
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "4526616c3d5406efad8957c6d3234cd1"
+BUILD_ID = "e57204bf577e8c4465fcbc6efb61501c"
 
 
 Array = np.ndarray

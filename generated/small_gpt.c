@@ -423,6 +423,7 @@ static inline unsigned char *gw_aligned(void *workspace)
    GW_NO_VECTORS, the same functions are plain loops. */
 #if defined(__GNUC__) && !defined(GW_NO_VECTORS)
 #define GW_INLINE static inline __attribute__((always_inline))
+#define GW_FUNCTION static __attribute__((noinline)) /* inside another one it would lack registers */
 #define GW_VECTOR(name, lanes) \
     typedef float name __attribute__((vector_size((lanes) * sizeof(float)))); \
     typedef name name##_anywhere __attribute__((aligned(sizeof(float)), may_alias))
@@ -440,6 +441,7 @@ static inline unsigned char *gw_aligned(void *workspace)
 #endif
 #else
 #define GW_INLINE static inline
+#define GW_FUNCTION static
 #define GW_VECTOR(name, lanes) typedef struct { float lane[lanes]; } name
 #define GW_EACH(lanes, statement) for (int i = 0; i < (lanes); i++) { statement; }
 #define GW_LANE(v) ((v)->lane[i])
@@ -475,8 +477,10 @@ enum { GW_FEW_ROWS = 4 };
 /* So that GCC keeps the sums in registers from the first to the last line. */
 #if defined(__GNUC__) && !defined(__clang__) && !defined(GW_NO_VECTORS)
 #define GW_UNROLLED _Pragma("GCC unroll 8")
+#define GW_TWICE _Pragma("GCC unroll 2")
 #else
 #define GW_UNROLLED
+#define GW_TWICE
 #endif
 
 /* What the next tile takes of `left` things, if it can take `most`: all take about the same. */
@@ -512,39 +516,46 @@ static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
 #endif
 enum { GW_WIDE = 8 };
 
-/* sum[r][v] = the sum over k < count of left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes]:
-   where row r begins in the left operand, and where term k lies in both. Rows of sums are `apart`
-   elements. The last vector begins at `last`: where a line ends early, it takes some of the one
-   before again. */
+/* Adds a term to the sums: the product of `height` elements of the left operand and `width` vectors. */
+GW_INLINE void gw_add_term(
+    const int height, const int width, const float *left, const ptrdiff_t *row_at,
+    const float *right, ptrdiff_t last, gw_vec (*sums)[GW_WIDE])
+{
+    gw_vec term[GW_WIDE];
+    GW_UNROLLED
+    for (int v = 0; v < width; v++) {
+        gw_load(&term[v], &right[v < width - 1 ? v*GW_LANES : last]);
+    }
+    GW_UNROLLED
+    for (int r = 0; r < height; r++) {
+        const float factor = left[row_at[r]];
+        GW_UNROLLED
+        for (int v = 0; v < width; v++) {
+            GW_EACH(GW_LANES, GW_LANE(&sums[r][v]) += factor * GW_LANE(&term[v]))
+        }
+    }
+}
+
+/* sum[r][v] = the sum over the terms of left[row_at[r] + i] * right[j + v's lanes], where a term lies at
+   i and j in the operands: the first at 0, all `count` of them a step
+   apart. Rows of sums are `apart` elements. The last vector begins at `last`: where a line ends early,
+   it takes some of the one before again. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
-    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
+    const float *right, ptrdiff_t count, ptrdiff_t left_step, ptrdiff_t right_step,
     ptrdiff_t last, float *sum, ptrdiff_t apart)
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
-    const float *from[GW_ROWS];
     GW_UNROLLED
     for (int r = 0; r < height; r++) {
-        from[r] = left + row_at[r];
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
             gw_zero(&sums[r][v]);
         }
     }
+    GW_TWICE
     for (ptrdiff_t k = 0; k < count; k++) {
-        gw_vec term[GW_WIDE];
-        GW_UNROLLED
-        for (int v = 0; v < width; v++) {
-            gw_load(&term[v], &right[right_at[k] + (v < width - 1 ? v*GW_LANES : last)]);
-        }
-        GW_UNROLLED
-        for (int r = 0; r < height; r++) {
-            const float factor = from[r][left_at[k]];
-            GW_UNROLLED
-            for (int v = 0; v < width; v++) {
-                GW_EACH(GW_LANES, GW_LANE(&sums[r][v]) += factor * GW_LANE(&term[v]))
-            }
-        }
+        gw_add_term(height, width, left + k*left_step, row_at, right + k*right_step, last, sums);
     }
     GW_UNROLLED
     for (int r = 0; r < height; r++, sum += apart) {
@@ -556,27 +567,25 @@ GW_INLINE void gw_sum(
 }
 
 #define GW_TILE(height, width) \
-    static void gw_tile_##height##_##width( \
-        const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
-        const float *right, const ptrdiff_t *right_at, ptrdiff_t count, ptrdiff_t last, \
-        float *sum, ptrdiff_t apart) \
+    GW_FUNCTION void gw_tile_##height##_##width( \
+        const float *left, const ptrdiff_t *row_at, const float *right, \
+        ptrdiff_t count, ptrdiff_t left_step, ptrdiff_t right_step, \
+        ptrdiff_t last, float *sum, ptrdiff_t apart) \
     { \
-        gw_sum( \
-            height, width, left, row_at, left_at, right, right_at, count, last, sum, apart); \
+        gw_sum(height, width, left, row_at, right, count, left_step, right_step, last, sum, apart); \
     }
 GW_TILES(GW_TILE)
 
 /* A tile of one of the shapes above. */
 static void gw_tile(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
-    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
+    const float *right, ptrdiff_t count, ptrdiff_t left_step, ptrdiff_t right_step,
     ptrdiff_t last, float *sum, ptrdiff_t apart)
 {
     switch (height * 16 + width) {
 #define GW_CASE(height, width) \
     case height * 16 + width: \
-        gw_tile_##height##_##width( \
-            left, row_at, left_at, right, right_at, count, last, sum, apart); \
+        gw_tile_##height##_##width(left, row_at, right, count, left_step, right_step, last, sum, apart); \
         break;
         GW_TILES(GW_CASE)
     default:
@@ -651,23 +660,17 @@ enum { GW_ALONG_ROWS = 3, GW_ALONG_COLUMNS = 2 };
     what(2, 1) what(3, 1)
 #endif
 
-/* sum[r][c][lane] = the sum over k < count of left[row_at[r] + left_at[k] + lane] *
-   right[column_at[c] + right_at[k] + lane]: where row r and column c begin, and where vector k of the
-   terms lies in both. */
+/* sum[r][c][lane] = the sum over the terms of left[row_at[r] + i + lane] * right[column_at[c] + j + lane],
+   where a vector of terms lies at i and j in the operands: the first at 0, all `count` of them a
+   step apart. */
 GW_INLINE void gw_sum_along(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
-    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *column_at,
-    const ptrdiff_t *right_at, ptrdiff_t count, float *sum)
+    const float *right, const ptrdiff_t *column_at,
+    ptrdiff_t count, ptrdiff_t left_step, ptrdiff_t right_step, float *sum)
 {
     gw_vec sums[GW_ALONG_ROWS][GW_ALONG_COLUMNS][GW_PARTS];
-    const float *from[GW_ALONG_ROWS], *to[GW_ALONG_COLUMNS];
-    GW_UNROLLED
-    for (int c = 0; c < width; c++) {
-        to[c] = right + column_at[c];
-    }
     GW_UNROLLED
     for (int r = 0; r < height; r++) {
-        from[r] = left + row_at[r];
         GW_UNROLLED
         for (int c = 0; c < width; c++) {
             GW_UNROLLED
@@ -676,20 +679,21 @@ GW_INLINE void gw_sum_along(
             }
         }
     }
+    const float *from = left, *to = right;
     for (ptrdiff_t k = 0; k < count; k++) {
         gw_vec factor, term[GW_ALONG_COLUMNS][GW_PARTS];
         GW_UNROLLED
         for (int c = 0; c < width; c++) {
             GW_UNROLLED
             for (int p = 0; p < GW_PARTS; p++) {
-                gw_load(&term[c][p], &to[c][right_at[k] + p*GW_LANES]);
+                gw_load(&term[c][p], &to[column_at[c] + k*right_step + p*GW_LANES]);
             }
         }
         GW_UNROLLED
         for (int r = 0; r < height; r++) {
             GW_UNROLLED
             for (int p = 0; p < GW_PARTS; p++) {
-                gw_load(&factor, &from[r][left_at[k] + p*GW_LANES]);
+                gw_load(&factor, &from[row_at[r] + k*left_step + p*GW_LANES]);
                 GW_UNROLLED
                 for (int c = 0; c < width; c++) {
                     GW_EACH(GW_LANES, GW_LANE(&sums[r][c][p]) += GW_LANE(&factor) * GW_LANE(&term[c][p]))
@@ -710,24 +714,25 @@ GW_INLINE void gw_sum_along(
 }
 
 #define GW_TILE_ALONG(height, width) \
-    static void gw_tile_along_##height##_##width( \
-        const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, const float *right, \
-        const ptrdiff_t *column_at, const ptrdiff_t *right_at, ptrdiff_t count, float *sum) \
+    GW_FUNCTION void gw_tile_along_##height##_##width( \
+        const float *left, const ptrdiff_t *row_at, const float *right, \
+        const ptrdiff_t *column_at, ptrdiff_t count, ptrdiff_t left_step, ptrdiff_t right_step, \
+        float *sum) \
     { \
-        gw_sum_along(height, width, left, row_at, left_at, right, column_at, right_at, count, sum); \
+        gw_sum_along(height, width, left, row_at, right, column_at, count, left_step, right_step, sum); \
     }
 GW_TILES_ALONG(GW_TILE_ALONG)
 
 /* A tile of one of the shapes above. */
 static void gw_tile_along(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
-    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *column_at,
-    const ptrdiff_t *right_at, ptrdiff_t count, float *sum)
+    const float *right, const ptrdiff_t *column_at,
+    ptrdiff_t count, ptrdiff_t left_step, ptrdiff_t right_step, float *sum)
 {
     switch (height * 16 + width) {
 #define GW_CASE_ALONG(height, width) \
     case height * 16 + width: \
-        gw_tile_along_##height##_##width(left, row_at, left_at, right, column_at, right_at, count, sum); \
+        gw_tile_along_##height##_##width(left, row_at, right, column_at, count, left_step, right_step, sum); \
         break;
         GW_TILES_ALONG(GW_CASE_ALONG)
     default:
@@ -800,9 +805,9 @@ static void gw_transpose(
    `widest` at most, from `first` to `end`, after `done` of all `vectors`; for these, rows are taken
    `height` at a time, from `row` on. That is a tile. Its first vector begins at column `start`, where
    there is one, else at `first`: `start` is earlier if fewer columns are left than a vector has lanes.
-   Its last vector begins `last` elements further. left_at[k] and right_at[k] are where term k lies in
-   either operand, row_at[r] where row r of the tile begins in the left one; a panel of the right one
-   has rows of `span` elements. */
+   Its last vector begins `last` elements further. From one of `count` terms to the next it is left_step
+   in the left operand and right_step in the right one; row r of the tile begins at row_at[r] in the
+   left one, and a panel of the right one has rows of `span` elements. */
 
 /* token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
    then x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:46 */
@@ -883,12 +888,9 @@ static void compute_block1_attention_q(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -901,7 +903,7 @@ static void compute_block1_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_q_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block1_norm1, row_at, block1_attention_q_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -925,12 +927,9 @@ static void compute_block1_attention_k(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -943,7 +942,7 @@ static void compute_block1_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_k_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block1_norm1, row_at, block1_attention_k_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -967,12 +966,9 @@ static void compute_block1_attention_v(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -985,7 +981,7 @@ static void compute_block1_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_v_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block1_norm1, row_at, block1_attention_v_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1067,14 +1063,11 @@ static void compute_block1_attention_mixed_scores(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t d = 0; d < 32; d++) {
-        left_at[d] = d;
-        right_at[d] = d*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 1, right_step = span;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1087,7 +1080,7 @@ static void compute_block1_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, block1_attention_q_heads + n*8192 + i1*2048, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -1164,14 +1157,11 @@ static void compute_block1_attention_mixed(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        left_at[j] = j;
-        right_at[j] = j*32;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 1, right_step = 32;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1183,7 +1173,7 @@ static void compute_block1_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block1_attention_v_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, block1_attention_v_heads + n*8192 + i1*2048 + first, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -1225,12 +1215,9 @@ static void compute_block1_attention_out(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1243,7 +1230,7 @@ static void compute_block1_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block1_attention_joined, row_at, block1_attention_out_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1321,12 +1308,9 @@ static void compute_block1_up(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*512;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 512;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1339,7 +1323,7 @@ static void compute_block1_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block1_norm2, row_at, block1_up_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1364,12 +1348,9 @@ static void compute_block1_down(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 512; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1382,7 +1363,7 @@ static void compute_block1_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, block1_down_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, h, row_at, block1_down_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1459,12 +1440,9 @@ static void compute_block2_attention_q(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1477,7 +1455,7 @@ static void compute_block2_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_q_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block2_norm1, row_at, block2_attention_q_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1501,12 +1479,9 @@ static void compute_block2_attention_k(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1519,7 +1494,7 @@ static void compute_block2_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_k_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block2_norm1, row_at, block2_attention_k_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1543,12 +1518,9 @@ static void compute_block2_attention_v(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1561,7 +1533,7 @@ static void compute_block2_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_v_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block2_norm1, row_at, block2_attention_v_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1643,14 +1615,11 @@ static void compute_block2_attention_mixed_scores(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t d = 0; d < 32; d++) {
-        left_at[d] = d;
-        right_at[d] = d*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 1, right_step = span;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1663,7 +1632,7 @@ static void compute_block2_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, block2_attention_q_heads + n*8192 + i1*2048, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -1740,14 +1709,11 @@ static void compute_block2_attention_mixed(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        left_at[j] = j;
-        right_at[j] = j*32;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 1, right_step = 32;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1759,7 +1725,7 @@ static void compute_block2_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block2_attention_v_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, block2_attention_v_heads + n*8192 + i1*2048 + first, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -1801,12 +1767,9 @@ static void compute_block2_attention_out(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1819,7 +1782,7 @@ static void compute_block2_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block2_attention_joined, row_at, block2_attention_out_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1897,12 +1860,9 @@ static void compute_block2_up(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*512;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 512;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1915,7 +1875,7 @@ static void compute_block2_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block2_norm2, row_at, block2_up_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1940,12 +1900,9 @@ static void compute_block2_down(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 512; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1958,7 +1915,7 @@ static void compute_block2_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, h_2, row_at, block2_down_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2035,12 +1992,9 @@ static void compute_block3_attention_q(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2053,7 +2007,7 @@ static void compute_block3_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_q_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block3_norm1, row_at, block3_attention_q_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2077,12 +2031,9 @@ static void compute_block3_attention_k(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2095,7 +2046,7 @@ static void compute_block3_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_k_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block3_norm1, row_at, block3_attention_k_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2119,12 +2070,9 @@ static void compute_block3_attention_v(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2137,7 +2085,7 @@ static void compute_block3_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_v_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block3_norm1, row_at, block3_attention_v_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2219,14 +2167,11 @@ static void compute_block3_attention_mixed_scores(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t d = 0; d < 32; d++) {
-        left_at[d] = d;
-        right_at[d] = d*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 1, right_step = span;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2239,7 +2184,7 @@ static void compute_block3_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, block3_attention_q_heads + n*8192 + i1*2048, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -2316,14 +2261,11 @@ static void compute_block3_attention_mixed(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        left_at[j] = j;
-        right_at[j] = j*32;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 1, right_step = 32;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2335,7 +2277,7 @@ static void compute_block3_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block3_attention_v_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, block3_attention_v_heads + n*8192 + i1*2048 + first, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -2377,12 +2319,9 @@ static void compute_block3_attention_out(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2395,7 +2334,7 @@ static void compute_block3_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block3_attention_joined, row_at, block3_attention_out_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2473,12 +2412,9 @@ static void compute_block3_up(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*512;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 512;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2491,7 +2427,7 @@ static void compute_block3_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block3_norm2, row_at, block3_up_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2516,12 +2452,9 @@ static void compute_block3_down(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 512; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2534,7 +2467,7 @@ static void compute_block3_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, h_3, row_at, block3_down_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2611,12 +2544,9 @@ static void compute_block4_attention_q(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2629,7 +2559,7 @@ static void compute_block4_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_q_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block4_norm1, row_at, block4_attention_q_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2653,12 +2583,9 @@ static void compute_block4_attention_k(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2671,7 +2598,7 @@ static void compute_block4_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_k_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block4_norm1, row_at, block4_attention_k_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2695,12 +2622,9 @@ static void compute_block4_attention_v(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2713,7 +2637,7 @@ static void compute_block4_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_v_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block4_norm1, row_at, block4_attention_v_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2795,14 +2719,11 @@ static void compute_block4_attention_mixed_scores(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t d = 0; d < 32; d++) {
-        left_at[d] = d;
-        right_at[d] = d*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 1, right_step = span;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2815,7 +2736,7 @@ static void compute_block4_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, block4_attention_q_heads + n*8192 + i1*2048, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -2892,14 +2813,11 @@ static void compute_block4_attention_mixed(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        left_at[j] = j;
-        right_at[j] = j*32;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 1, right_step = 32;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2911,7 +2829,7 @@ static void compute_block4_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block4_attention_v_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, block4_attention_v_heads + n*8192 + i1*2048 + first, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -2953,12 +2871,9 @@ static void compute_block4_attention_out(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2971,7 +2886,7 @@ static void compute_block4_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block4_attention_joined, row_at, block4_attention_out_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3049,12 +2964,9 @@ static void compute_block4_up(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*512;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 512;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -3067,7 +2979,7 @@ static void compute_block4_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block4_norm2, row_at, block4_up_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3092,12 +3004,9 @@ static void compute_block4_down(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 512; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -3110,7 +3019,7 @@ static void compute_block4_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, h_4, row_at, block4_down_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3180,12 +3089,9 @@ static void compute_head(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*96;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (96 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 96;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -3198,7 +3104,7 @@ static void compute_head(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, norm, row_at, left_at, head_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, norm, row_at, head_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3289,12 +3195,9 @@ static void compute_block1_attention_out_in_gradient(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -3307,7 +3210,7 @@ static void compute_block1_attention_out_in_gradient(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block1_attention_joined, row_at, block1_attention_out_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3378,12 +3281,9 @@ static void compute_block1_up_in_gradient(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*512;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 512;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -3396,7 +3296,7 @@ static void compute_block1_up_in_gradient(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block1_norm2, row_at, block1_up_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3422,12 +3322,9 @@ static void compute_block1_down_in_gradient(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 512; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -3440,7 +3337,7 @@ static void compute_block1_down_in_gradient(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, block1_down_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, h, row_at, block1_down_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3533,12 +3430,9 @@ static void compute_block2_attention_out_in_gradient(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -3551,7 +3445,7 @@ static void compute_block2_attention_out_in_gradient(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block2_attention_joined, row_at, block2_attention_out_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3622,12 +3516,9 @@ static void compute_block2_up_in_gradient(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*512;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 512;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -3640,7 +3531,7 @@ static void compute_block2_up_in_gradient(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block2_norm2, row_at, block2_up_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3666,12 +3557,9 @@ static void compute_block2_down_in_gradient(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 512; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -3684,7 +3572,7 @@ static void compute_block2_down_in_gradient(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, h_2, row_at, block2_down_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3777,12 +3665,9 @@ static void compute_block3_attention_out_in_gradient(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -3795,7 +3680,7 @@ static void compute_block3_attention_out_in_gradient(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block3_attention_joined, row_at, block3_attention_out_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3866,12 +3751,9 @@ static void compute_block3_up_in_gradient(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*512;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 512;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -3884,7 +3766,7 @@ static void compute_block3_up_in_gradient(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block3_norm2, row_at, block3_up_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3910,12 +3792,9 @@ static void compute_block3_down_in_gradient(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 512; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -3928,7 +3807,7 @@ static void compute_block3_down_in_gradient(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, h_3, row_at, block3_down_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4021,12 +3900,9 @@ static void compute_block4_attention_out_in_gradient(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -4039,7 +3915,7 @@ static void compute_block4_attention_out_in_gradient(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block4_attention_joined, row_at, block4_attention_out_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4110,12 +3986,9 @@ static void compute_block4_up_in_gradient(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        left_at[k] = k;
-        right_at[k] = k*512;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 512;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -4128,7 +4001,7 @@ static void compute_block4_up_in_gradient(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block4_norm2, row_at, block4_up_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4154,12 +4027,9 @@ static void compute_block4_down_in_gradient(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 512; k++) {
-        left_at[k] = k;
-        right_at[k] = k*128;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -4172,7 +4042,7 @@ static void compute_block4_down_in_gradient(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, h_4, row_at, block4_down_W + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4328,14 +4198,9 @@ static void compute_d_head_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*6144 + i1*96;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (96 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 96;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -4347,7 +4212,7 @@ static void compute_d_head_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, norm, row_at, left_at, d_head + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, norm, row_at, d_head + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4368,12 +4233,9 @@ static void compute_d_norm(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[96], right_at[96], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 96; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 96, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -4387,7 +4249,7 @@ static void compute_d_norm(
                 row_at[r] = n*6144 + i1*96;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_head, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_head, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4442,12 +4304,9 @@ static void compute_d_norm_mean_from_norm(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
-    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
-        left_at[i2_step] = 16*i2_step;
-        right_at[i2_step] = 16*i2_step;
-    }
+    ptrdiff_t row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     const ptrdiff_t count = 8; /* vectors of terms */
+    const ptrdiff_t left_step = 16, right_step = 16;
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
@@ -4462,7 +4321,7 @@ static void compute_d_norm_mean_from_norm(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_norm, row_at, left_at, norm_W, column_at, right_at, count, sum);
+            gw_tile_along(height, width, d_norm, row_at, norm_W, column_at, count, left_step, right_step, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4562,14 +4421,9 @@ static void compute_d_block4_down_W(
 {
     const ptrdiff_t height_of_all = 512;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*32768 + i1*512;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 512, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -4581,7 +4435,7 @@ static void compute_d_block4_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, d_add_4 + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, h_4, row_at, d_add_4 + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4605,12 +4459,9 @@ static void compute_d_h_4(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (512 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -4624,7 +4475,7 @@ static void compute_d_h_4(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_add_4, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4668,14 +4519,9 @@ static void compute_d_block4_up_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*32768 + i1*512;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 512;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -4687,7 +4533,7 @@ static void compute_d_block4_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, d_block4_up + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block4_norm2, row_at, d_block4_up + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4708,12 +4554,9 @@ static void compute_d_block4_norm2(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 512; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -4727,7 +4570,7 @@ static void compute_d_block4_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_block4_up, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4788,12 +4631,9 @@ static void compute_d_block4_norm2_mean_from_block4_norm2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
-    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
-        left_at[i2_step] = 16*i2_step;
-        right_at[i2_step] = 16*i2_step;
-    }
+    ptrdiff_t row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     const ptrdiff_t count = 8; /* vectors of terms */
+    const ptrdiff_t left_step = 16, right_step = 16;
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
@@ -4808,7 +4648,7 @@ static void compute_d_block4_norm2_mean_from_block4_norm2(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_block4_norm2, row_at, left_at, block4_norm2_W, column_at, right_at, count, sum);
+            gw_tile_along(height, width, d_block4_norm2, row_at, block4_norm2_W, column_at, count, left_step, right_step, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4914,14 +4754,9 @@ static void compute_d_block4_attention_out_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -4933,7 +4768,7 @@ static void compute_d_block4_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, d_x_5 + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block4_attention_joined, row_at, d_x_5 + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4954,12 +4789,9 @@ static void compute_d_block4_attention_joined(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -4973,7 +4805,7 @@ static void compute_d_block4_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_x_5, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5015,14 +4847,11 @@ static void compute_d_block4_attention_mixed_weights(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t e = 0; e < 32; e++) {
-        left_at[e] = e;
-        right_at[e] = e*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 1, right_step = span;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -5035,7 +4864,7 @@ static void compute_d_block4_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, d_block4_attention_mixed + n*8192 + i1*2048, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -5058,14 +4887,11 @@ static void compute_d_block4_attention_v_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        left_at[j] = j*64;
-        right_at[j] = j*32;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 64, right_step = 32;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -5077,7 +4903,7 @@ static void compute_d_block4_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block4_attention_mixed + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, d_block4_attention_mixed + n*8192 + i1*2048 + first, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -5146,14 +4972,11 @@ static void compute_d_block4_attention_k_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        left_at[j] = j*64;
-        right_at[j] = j*32;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 64, right_step = 32;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -5165,7 +4988,7 @@ static void compute_d_block4_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_q_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, block4_attention_q_heads + n*8192 + i1*2048 + first, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -5189,14 +5012,11 @@ static void compute_d_block4_attention_q_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        left_at[j] = j;
-        right_at[j] = j*32;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 1, right_step = 32;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -5208,7 +5028,7 @@ static void compute_d_block4_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_k_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, block4_attention_k_heads + n*8192 + i1*2048 + first, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -5266,14 +5086,9 @@ static void compute_d_block4_attention_v_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -5285,7 +5100,7 @@ static void compute_d_block4_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_v + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block4_norm1, row_at, d_block4_attention_v + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5308,12 +5123,9 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -5327,7 +5139,7 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_block4_attention_v, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5384,14 +5196,9 @@ static void compute_d_block4_attention_k_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -5403,7 +5210,7 @@ static void compute_d_block4_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_k + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block4_norm1, row_at, d_block4_attention_k + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5426,12 +5233,9 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -5445,7 +5249,7 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_block4_attention_k, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5502,14 +5306,9 @@ static void compute_d_block4_attention_q_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -5521,7 +5320,7 @@ static void compute_d_block4_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_q + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block4_norm1, row_at, d_block4_attention_q + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5550,12 +5349,9 @@ static void compute_d_block4_norm1(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -5569,7 +5365,7 @@ static void compute_d_block4_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_block4_attention_q, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5631,12 +5427,9 @@ static void compute_d_block4_norm1_mean_from_block4_norm1(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
-    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
-        left_at[i2_step] = 16*i2_step;
-        right_at[i2_step] = 16*i2_step;
-    }
+    ptrdiff_t row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     const ptrdiff_t count = 8; /* vectors of terms */
+    const ptrdiff_t left_step = 16, right_step = 16;
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
@@ -5651,7 +5444,7 @@ static void compute_d_block4_norm1_mean_from_block4_norm1(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_block4_norm1, row_at, left_at, block4_norm1_W, column_at, right_at, count, sum);
+            gw_tile_along(height, width, d_block4_norm1, row_at, block4_norm1_W, column_at, count, left_step, right_step, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5757,14 +5550,9 @@ static void compute_d_block3_down_W(
 {
     const ptrdiff_t height_of_all = 512;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*32768 + i1*512;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 512, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -5776,7 +5564,7 @@ static void compute_d_block3_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, d_add_3 + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, h_3, row_at, d_add_3 + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5800,12 +5588,9 @@ static void compute_d_h_3(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (512 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -5819,7 +5604,7 @@ static void compute_d_h_3(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_add_3, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5863,14 +5648,9 @@ static void compute_d_block3_up_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*32768 + i1*512;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 512;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -5882,7 +5662,7 @@ static void compute_d_block3_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, d_block3_up + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block3_norm2, row_at, d_block3_up + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5903,12 +5683,9 @@ static void compute_d_block3_norm2(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 512; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -5922,7 +5699,7 @@ static void compute_d_block3_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_block3_up, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5983,12 +5760,9 @@ static void compute_d_block3_norm2_mean_from_block3_norm2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
-    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
-        left_at[i2_step] = 16*i2_step;
-        right_at[i2_step] = 16*i2_step;
-    }
+    ptrdiff_t row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     const ptrdiff_t count = 8; /* vectors of terms */
+    const ptrdiff_t left_step = 16, right_step = 16;
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
@@ -6003,7 +5777,7 @@ static void compute_d_block3_norm2_mean_from_block3_norm2(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_block3_norm2, row_at, left_at, block3_norm2_W, column_at, right_at, count, sum);
+            gw_tile_along(height, width, d_block3_norm2, row_at, block3_norm2_W, column_at, count, left_step, right_step, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6109,14 +5883,9 @@ static void compute_d_block3_attention_out_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -6128,7 +5897,7 @@ static void compute_d_block3_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, d_x_4 + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block3_attention_joined, row_at, d_x_4 + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6149,12 +5918,9 @@ static void compute_d_block3_attention_joined(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -6168,7 +5934,7 @@ static void compute_d_block3_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_x_4, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6210,14 +5976,11 @@ static void compute_d_block3_attention_mixed_weights(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t e = 0; e < 32; e++) {
-        left_at[e] = e;
-        right_at[e] = e*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 1, right_step = span;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -6230,7 +5993,7 @@ static void compute_d_block3_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, d_block3_attention_mixed + n*8192 + i1*2048, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -6253,14 +6016,11 @@ static void compute_d_block3_attention_v_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        left_at[j] = j*64;
-        right_at[j] = j*32;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 64, right_step = 32;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -6272,7 +6032,7 @@ static void compute_d_block3_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block3_attention_mixed + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, d_block3_attention_mixed + n*8192 + i1*2048 + first, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -6341,14 +6101,11 @@ static void compute_d_block3_attention_k_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        left_at[j] = j*64;
-        right_at[j] = j*32;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 64, right_step = 32;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -6360,7 +6117,7 @@ static void compute_d_block3_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_q_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, block3_attention_q_heads + n*8192 + i1*2048 + first, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -6384,14 +6141,11 @@ static void compute_d_block3_attention_q_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        left_at[j] = j;
-        right_at[j] = j*32;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 1, right_step = 32;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -6403,7 +6157,7 @@ static void compute_d_block3_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_k_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, block3_attention_k_heads + n*8192 + i1*2048 + first, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -6461,14 +6215,9 @@ static void compute_d_block3_attention_v_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -6480,7 +6229,7 @@ static void compute_d_block3_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_v + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block3_norm1, row_at, d_block3_attention_v + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6503,12 +6252,9 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -6522,7 +6268,7 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_block3_attention_v, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6579,14 +6325,9 @@ static void compute_d_block3_attention_k_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -6598,7 +6339,7 @@ static void compute_d_block3_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_k + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block3_norm1, row_at, d_block3_attention_k + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6621,12 +6362,9 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -6640,7 +6378,7 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_block3_attention_k, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6697,14 +6435,9 @@ static void compute_d_block3_attention_q_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -6716,7 +6449,7 @@ static void compute_d_block3_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_q + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block3_norm1, row_at, d_block3_attention_q + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6745,12 +6478,9 @@ static void compute_d_block3_norm1(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -6764,7 +6494,7 @@ static void compute_d_block3_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_block3_attention_q, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6826,12 +6556,9 @@ static void compute_d_block3_norm1_mean_from_block3_norm1(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
-    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
-        left_at[i2_step] = 16*i2_step;
-        right_at[i2_step] = 16*i2_step;
-    }
+    ptrdiff_t row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     const ptrdiff_t count = 8; /* vectors of terms */
+    const ptrdiff_t left_step = 16, right_step = 16;
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
@@ -6846,7 +6573,7 @@ static void compute_d_block3_norm1_mean_from_block3_norm1(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_block3_norm1, row_at, left_at, block3_norm1_W, column_at, right_at, count, sum);
+            gw_tile_along(height, width, d_block3_norm1, row_at, block3_norm1_W, column_at, count, left_step, right_step, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6952,14 +6679,9 @@ static void compute_d_block2_down_W(
 {
     const ptrdiff_t height_of_all = 512;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*32768 + i1*512;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 512, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -6971,7 +6693,7 @@ static void compute_d_block2_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, d_add_2 + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, h_2, row_at, d_add_2 + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6995,12 +6717,9 @@ static void compute_d_h_2(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (512 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -7014,7 +6733,7 @@ static void compute_d_h_2(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_add_2, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7058,14 +6777,9 @@ static void compute_d_block2_up_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*32768 + i1*512;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 512;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -7077,7 +6791,7 @@ static void compute_d_block2_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, d_block2_up + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block2_norm2, row_at, d_block2_up + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7098,12 +6812,9 @@ static void compute_d_block2_norm2(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 512; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -7117,7 +6828,7 @@ static void compute_d_block2_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_block2_up, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7178,12 +6889,9 @@ static void compute_d_block2_norm2_mean_from_block2_norm2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
-    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
-        left_at[i2_step] = 16*i2_step;
-        right_at[i2_step] = 16*i2_step;
-    }
+    ptrdiff_t row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     const ptrdiff_t count = 8; /* vectors of terms */
+    const ptrdiff_t left_step = 16, right_step = 16;
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
@@ -7198,7 +6906,7 @@ static void compute_d_block2_norm2_mean_from_block2_norm2(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_block2_norm2, row_at, left_at, block2_norm2_W, column_at, right_at, count, sum);
+            gw_tile_along(height, width, d_block2_norm2, row_at, block2_norm2_W, column_at, count, left_step, right_step, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7304,14 +7012,9 @@ static void compute_d_block2_attention_out_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -7323,7 +7026,7 @@ static void compute_d_block2_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, d_x_3 + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block2_attention_joined, row_at, d_x_3 + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7344,12 +7047,9 @@ static void compute_d_block2_attention_joined(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -7363,7 +7063,7 @@ static void compute_d_block2_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_x_3, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7405,14 +7105,11 @@ static void compute_d_block2_attention_mixed_weights(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t e = 0; e < 32; e++) {
-        left_at[e] = e;
-        right_at[e] = e*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 1, right_step = span;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -7425,7 +7122,7 @@ static void compute_d_block2_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, d_block2_attention_mixed + n*8192 + i1*2048, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -7448,14 +7145,11 @@ static void compute_d_block2_attention_v_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        left_at[j] = j*64;
-        right_at[j] = j*32;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 64, right_step = 32;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -7467,7 +7161,7 @@ static void compute_d_block2_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block2_attention_mixed + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, d_block2_attention_mixed + n*8192 + i1*2048 + first, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -7536,14 +7230,11 @@ static void compute_d_block2_attention_k_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        left_at[j] = j*64;
-        right_at[j] = j*32;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 64, right_step = 32;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -7555,7 +7246,7 @@ static void compute_d_block2_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_q_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, block2_attention_q_heads + n*8192 + i1*2048 + first, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -7579,14 +7270,11 @@ static void compute_d_block2_attention_q_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        left_at[j] = j;
-        right_at[j] = j*32;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 1, right_step = 32;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -7598,7 +7286,7 @@ static void compute_d_block2_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_k_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, block2_attention_k_heads + n*8192 + i1*2048 + first, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -7656,14 +7344,9 @@ static void compute_d_block2_attention_v_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -7675,7 +7358,7 @@ static void compute_d_block2_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_v + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block2_norm1, row_at, d_block2_attention_v + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7698,12 +7381,9 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -7717,7 +7397,7 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_block2_attention_v, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7774,14 +7454,9 @@ static void compute_d_block2_attention_k_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -7793,7 +7468,7 @@ static void compute_d_block2_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_k + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block2_norm1, row_at, d_block2_attention_k + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7816,12 +7491,9 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -7835,7 +7507,7 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_block2_attention_k, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7892,14 +7564,9 @@ static void compute_d_block2_attention_q_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -7911,7 +7578,7 @@ static void compute_d_block2_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_q + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block2_norm1, row_at, d_block2_attention_q + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7940,12 +7607,9 @@ static void compute_d_block2_norm1(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -7959,7 +7623,7 @@ static void compute_d_block2_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_block2_attention_q, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8021,12 +7685,9 @@ static void compute_d_block2_norm1_mean_from_block2_norm1(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
-    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
-        left_at[i2_step] = 16*i2_step;
-        right_at[i2_step] = 16*i2_step;
-    }
+    ptrdiff_t row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     const ptrdiff_t count = 8; /* vectors of terms */
+    const ptrdiff_t left_step = 16, right_step = 16;
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
@@ -8041,7 +7702,7 @@ static void compute_d_block2_norm1_mean_from_block2_norm1(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_block2_norm1, row_at, left_at, block2_norm1_W, column_at, right_at, count, sum);
+            gw_tile_along(height, width, d_block2_norm1, row_at, block2_norm1_W, column_at, count, left_step, right_step, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8147,14 +7808,9 @@ static void compute_d_block1_down_W(
 {
     const ptrdiff_t height_of_all = 512;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*32768 + i1*512;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 512, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -8166,7 +7822,7 @@ static void compute_d_block1_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, d_add + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, h, row_at, d_add + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8190,12 +7846,9 @@ static void compute_d_h(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (512 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -8209,7 +7862,7 @@ static void compute_d_h(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_add, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8253,14 +7906,9 @@ static void compute_d_block1_up_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*32768 + i1*512;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 512;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -8272,7 +7920,7 @@ static void compute_d_block1_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, d_block1_up + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block1_norm2, row_at, d_block1_up + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8293,12 +7941,9 @@ static void compute_d_block1_norm2(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 512; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -8312,7 +7957,7 @@ static void compute_d_block1_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_block1_up, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8373,12 +8018,9 @@ static void compute_d_block1_norm2_mean_from_block1_norm2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
-    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
-        left_at[i2_step] = 16*i2_step;
-        right_at[i2_step] = 16*i2_step;
-    }
+    ptrdiff_t row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     const ptrdiff_t count = 8; /* vectors of terms */
+    const ptrdiff_t left_step = 16, right_step = 16;
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
@@ -8393,7 +8035,7 @@ static void compute_d_block1_norm2_mean_from_block1_norm2(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_block1_norm2, row_at, left_at, block1_norm2_W, column_at, right_at, count, sum);
+            gw_tile_along(height, width, d_block1_norm2, row_at, block1_norm2_W, column_at, count, left_step, right_step, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8499,14 +8141,9 @@ static void compute_d_block1_attention_out_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -8518,7 +8155,7 @@ static void compute_d_block1_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, d_x_2 + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block1_attention_joined, row_at, d_x_2 + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8539,12 +8176,9 @@ static void compute_d_block1_attention_joined(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -8558,7 +8192,7 @@ static void compute_d_block1_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_x_2, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8600,14 +8234,11 @@ static void compute_d_block1_attention_mixed_weights(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t e = 0; e < 32; e++) {
-        left_at[e] = e;
-        right_at[e] = e*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 1, right_step = span;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -8620,7 +8251,7 @@ static void compute_d_block1_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, d_block1_attention_mixed + n*8192 + i1*2048, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -8643,14 +8274,11 @@ static void compute_d_block1_attention_v_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        left_at[j] = j*64;
-        right_at[j] = j*32;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 64, right_step = 32;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -8662,7 +8290,7 @@ static void compute_d_block1_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block1_attention_mixed + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, d_block1_attention_mixed + n*8192 + i1*2048 + first, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -8731,14 +8359,11 @@ static void compute_d_block1_attention_k_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        left_at[j] = j*64;
-        right_at[j] = j*32;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 64, right_step = 32;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -8750,7 +8375,7 @@ static void compute_d_block1_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_q_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, block1_attention_q_heads + n*8192 + i1*2048 + first, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -8774,14 +8399,11 @@ static void compute_d_block1_attention_q_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        left_at[j] = j;
-        right_at[j] = j*32;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            const ptrdiff_t left_step = 1, right_step = 32;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -8793,7 +8415,7 @@ static void compute_d_block1_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_k_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
+                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, block1_attention_k_heads + n*8192 + i1*2048 + first, count, left_step, right_step, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -8851,14 +8473,9 @@ static void compute_d_block1_attention_v_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -8870,7 +8487,7 @@ static void compute_d_block1_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_v + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block1_norm1, row_at, d_block1_attention_v + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8893,12 +8510,9 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -8912,7 +8526,7 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_block1_attention_v, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8969,14 +8583,9 @@ static void compute_d_block1_attention_k_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -8988,7 +8597,7 @@ static void compute_d_block1_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_k + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block1_norm1, row_at, d_block1_attention_k + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -9011,12 +8620,9 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -9030,7 +8636,7 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_block1_attention_k, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -9087,14 +8693,9 @@ static void compute_d_block1_attention_q_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            left_at[i1 + 64*n] = n*8192 + i1*128;
-            right_at[i1 + 64*n] = n*8192 + i1*128;
-        }
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 128, right_step = 128;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -9106,7 +8707,7 @@ static void compute_d_block1_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_q + first, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, block1_norm1, row_at, d_block1_attention_q + first, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -9135,12 +8736,9 @@ static void compute_d_block1_norm1(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        left_at[j] = j;
-        right_at[j] = j*span;
-    }
+    ptrdiff_t row_at[GW_ROWS] = {0};
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    const ptrdiff_t left_step = 1, right_step = span;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -9154,7 +8752,7 @@ static void compute_d_block1_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
+            gw_tile(height, width, d_block1_attention_q, row_at, gw_right_panel, count, left_step, right_step, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -9216,12 +8814,9 @@ static void compute_d_block1_norm1_mean_from_block1_norm1(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
-    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
-        left_at[i2_step] = 16*i2_step;
-        right_at[i2_step] = 16*i2_step;
-    }
+    ptrdiff_t row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     const ptrdiff_t count = 8; /* vectors of terms */
+    const ptrdiff_t left_step = 16, right_step = 16;
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
@@ -9236,7 +8831,7 @@ static void compute_d_block1_norm1_mean_from_block1_norm1(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_block1_norm1, row_at, left_at, block1_norm1_W, column_at, right_at, count, sum);
+            gw_tile_along(height, width, d_block1_norm1, row_at, block1_norm1_W, column_at, count, left_step, right_step, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -12396,7 +11991,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "76855ce677f0e29826ba778913a4af5e";
+    return "927a345419febb1765ab7d3c026bc0c3";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

@@ -7,7 +7,7 @@ parameter is `params->name`, a temporary a pointer into the workspace, a result 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ from codegen.c.calls import calls
 from codegen.c.rotation import rotation_view
 from codegen.c.scalars import C_TYPES, ScalarPrinter
 from codegen.c.statements import Function, print_nest
-from codegen.c.tiles import tiles, tiles_along
+from codegen.c.tiles import kinds, tiles, tiles_along
 from codegen.c.views import (
     ArrayView,
     KernelView,
@@ -109,8 +109,12 @@ def make_view(
         vectors=(("",) if kernels.helpers & {"gw_tiles", "gw_along"} else ())
         + (("8",) if "gw_dots" in kernels.helpers else ())
         + (("4",) if "gw_transpose" in kernels.helpers else ()),
+        kinds=kinds(kernels.views),
         tiles=tiles(kernels.views, whole.largest_batch, real),
         tiles_along=tiles_along(kernels.views, whole.largest_batch),
+        runs=any(p.runs.entries and not p.along for k in kernels.views for p in k.planes),
+        runs_along=any(p.runs.entries and p.along for k in kernels.views for p in k.planes),
+        one_run=_one_run(kernels.views),
         more=any(p.more for k in kernels.views for p in k.planes),
         onto=any(p.onto for k in kernels.views for p in k.planes),
         flat=any(p.flat for k in kernels.views for p in k.planes),
@@ -126,6 +130,13 @@ def make_view(
         gradient_names=_gradient_names(module),
         rotation=turned,
     )
+
+
+def _one_run(kernels: Iterable[KernelView]) -> bool:
+    """Whether tiles for runs are given terms that are one."""
+    planes = [p for k in kernels for p in k.planes]
+    kinds = ([p for p in planes if bool(p.along) == along] for along in (False, True))
+    return any(len({bool(p.runs.entries) for p in some}) == 2 for some in kinds)
 
 
 def _waits(*programs: ProgramView | None) -> set[str]:

@@ -13,11 +13,12 @@ import re
 from collections.abc import Iterable
 from math import prod
 
-from sympy import Expr, Integer, Symbol
+from sympy import Expr, Symbol
 
 from codegen.c.ahead import next_plane, next_strip
 from codegen.c.panels import Panel, Printer, known
-from codegen.c.views import PlaneView
+from codegen.c.runs import Runs
+from codegen.c.views import PlaneView, RunsView
 from ir.expression import Access
 from ir.loops import LANE, SPAN, Contract, For, Operand, Staging, Statement, Store, walk
 from ir.program import Range
@@ -107,10 +108,7 @@ class Plane:
             left=self._base(left, "gw_left_panel"),
             right=self._base(right, "gw_right_panel"),
             zeros=self._zeros(),
-            term_loops=tuple(self._loop(r) for r in self.terms.inner),
-            left_term=self._term(left),
-            right_term=self._term(right),
-            position=self._position(),
+            runs=self._runs(),
             loops=loops,
             copies=copies,
             block_loops=block_loops,
@@ -309,6 +307,12 @@ class Plane:
             return str(self.contract.pitch)
         return self._product(ranges[place + 1 :])
 
+    def _runs(self) -> RunsView:
+        """The terms, and the loops that fill the table of where runs of them begin."""
+        runs = Runs(self.printer, self.contract)
+        loops = tuple(self._loop(r) for r in runs.outside)
+        return runs.view(loops, self._product(tuple(runs.inside)) if loops else "")
+
     # ------------------------------------------------------------ operands
 
     def _offset(self, access: Access) -> str:
@@ -321,20 +325,6 @@ class Plane:
         name = self.printer.buffers[operand.place.tensor]
         offset = self._offset(operand.place)
         return name if offset == "0" else f"{name} + {offset}"
-
-    def _term(self, operand: Operand) -> str:
-        if not operand.packed:
-            return self._offset(operand.term)
-        position = self._position()
-        if operand is self.contract.left:
-            return position
-        return f"({position})*span" if " " in position else f"{position}*span"
-
-    def _position(self) -> str:
-        position: Expr = Integer(0)
-        for r in self.terms.inner:
-            position = position * r.size + r.index
-        return self.printer.scalars.index(position)
 
     def _lines(self, statements: tuple[Statement, ...]) -> tuple[str, ...]:
         return tuple(line for s in statements for line in self.printer.lines(s))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from codegen.c.views import KernelView, PlaneView, TilesAlongView, TilesView
+from codegen.c.views import KernelView, KindView, PlaneView, TilesAlongView, TilesView
 from ir.loops import FEW_ROWS
 
 WIDE, NARROW = (8, 8, 8, 6, 4, 4, 3, 3), (8, 6, 4, 3, 2, 2)
@@ -37,13 +37,28 @@ class Wanted:
     flat: bool = False
 
 
+def kinds(kernels: Iterable[KernelView]) -> tuple[KindView, ...]:
+    """The kinds of tiles that contractions take, by what their names end in."""
+    found = {p.runs.kind for k in kernels for p in k.planes if not p.along}
+    return tuple(sorted(found, key=lambda kind: kind.suffix))
+
+
 def tiles(kernels: Iterable[KernelView], batch: int, real: str) -> tuple[TilesView, ...]:
-    """The shapes on each kind of machine, for batches of 1 to `batch`."""
-    planes = [p for k in kernels for p in k.planes if not p.along]
-    wanted = {_wanted(p, batch) for p in planes}
+    """The shapes on each sort of machine, for batches of 1 to `batch`."""
+    wanted: dict[str, set[Wanted]] = {}
+    for plane in (p for k in kernels for p in k.planes if not p.along):
+        wanted.setdefault(plane.runs.kind.suffix, set()).add(_wanted(plane, batch))
     half = 2 if real == "float64" else 1
     return tuple(
-        _view(condition.format(lanes // half), widths, shapes(wanted, lanes // half, widths))
+        TilesView(
+            condition.format(lanes // half),
+            max(height * width for height, width in enumerate(widths, 1)),
+            widths,
+            tuple(
+                (suffix, _called(shapes(wanted[suffix], lanes // half, widths)))
+                for suffix in sorted(wanted)
+            ),
+        )
         for condition, lanes, widths in MACHINES
     )
 
@@ -68,11 +83,6 @@ def _shapes_along(
         for height in _shared(count, rows)
         for width in _shared(all_columns, columns)
     }
-
-
-def _view(condition: str, widths: tuple[int, ...], found: Iterable[tuple[int, int]]) -> TilesView:
-    sums = max(height * width for height, width in enumerate(widths, 1))
-    return TilesView(condition, sums, widths, _called(found))
 
 
 def _called(found: Iterable[tuple[int, int]]) -> tuple[str, ...]:

@@ -118,13 +118,32 @@ class RotationView:
 
 
 @dataclass(frozen=True, slots=True)
+class KindView:
+    """Tiles of one kind of terms: what their names end in, and what is known of the terms.
+
+    A tile has `parameters`, of the names `given`, and passes `onward` to gw_sum, where the loop
+    over the terms of a run may be `written_out`.
+    """
+
+    suffix: str
+    says: str
+    parameters: str
+    given: str
+    onward: str
+    written_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TilesView:
-    """The tiles of one kind of machine: the most sums, the most vectors by lines, lines of text."""
+    """The tiles of one sort of machine: the most sums, the most vectors by lines, lines of text.
+
+    The shapes of each kind are those of its suffix.
+    """
 
     condition: str
     sums: int
     widths: tuple[int, ...]
-    shapes: tuple[str, ...]
+    shapes: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +187,12 @@ class ModuleView:
     kernels: tuple[KernelView, ...]
     helpers: tuple[str, ...]
     vectors: tuple[str, ...]
+    kinds: tuple[KindView, ...]
     tiles: tuple[TilesView, ...]
     tiles_along: tuple[TilesAlongView, ...]
+    runs: bool
+    runs_along: bool
+    one_run: bool
     more: bool
     onto: bool
     flat: bool
@@ -182,6 +205,31 @@ class ModuleView:
     flags: str
     gradient_names: tuple[str, ...]
     rotation: RotationView | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunsView:
+    """The terms of a contraction: runs of `length` each (all of them, if it is empty).
+
+    Where there are several, at most `entries`, loops over them fill a table of where each begins:
+    at its `position`, `left_at` and `right_at`. `arguments` is what a tile is told of all this.
+    """
+
+    kind: KindView
+    arguments: str
+    entries: int
+    length: str
+    loops: tuple[str, ...]
+    position: str
+    left_at: str
+    right_at: str
+    left_step: str
+    right_step: str
+
+    def mentions(self) -> tuple[str, ...]:
+        """The text that may use the function's own parameters."""
+        begins = (self.left_at, self.right_at) if self.entries else ()
+        return (self.length, *self.loops, *begins, self.left_step, self.right_step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +256,7 @@ class PlaneView:
     left: str
     right: str
     zeros: tuple[tuple[str, int], ...]
-    term_loops: tuple[str, ...]
-    left_term: str
-    right_term: str
-    position: str
+    runs: RunsView
     loops: tuple[str, ...]
     copies: tuple[str, ...]
     block_loops: tuple[str, ...]
@@ -255,7 +300,7 @@ class PlaneView:
         """The text that may use the function's own parameters."""
         return (
             self.lines, self.planes, self.count, self.left, self.right, self.last, self.more,
-            *self.epilogue, *self.along_memory, self.left_term, self.right_term, *self.few,
-            *self.loops, *self.block_loops, self.columns_of_all,
-            *self.term_loops, *self.copies, *self.block_copies, *self.piece_loop,
+            *self.epilogue, *self.along_memory, *self.few, *self.loops, *self.block_loops,
+            *self.runs.mentions(), self.columns_of_all, *self.copies, *self.block_copies,
+            *self.piece_loop,
         )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def test_no_contraction_asks_for_a_tile_that_is_not_there(
     files = emit(module, loop_nest)
     source = files[f"{module.name}.c"]
     assert all(text in source for text in held)
-    assert source.count(NO_TILE) == (2 if "gw_tile_along(" in source else 1)
+    assert source.count(NO_TILE) == len(set(re.findall(r"\bvoid (gw_tile\w*)\(", source)))
     files[f"{module.name}.c"] = "int gw_missing;\n" + source.replace(NO_TILE, TOLD)
     for number, flags in enumerate(MACHINES):
         folder = tmp_path / str(number)
