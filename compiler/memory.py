@@ -27,16 +27,25 @@ from ir.placement import Lifetime, aligned, placed
 from ir.program import Program, Shape
 
 LARGEST = 2**62  # bytes of one array: offsets and their sums stay within ptrdiff_t
+SMALL = 4096  # bytes: those that a place of its own costs are not worth a wait
 ITEM_BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8}
 
 
-def plan(program: Program, steps: tuple[Step, ...]) -> tuple[dict[str, int], int, int]:
-    """Offsets in bytes by name, the bytes of the workspace, and the bytes without any reuse."""
+def plan(
+    program: Program, steps: tuple[Step, ...], threads: int = 1
+) -> tuple[dict[str, int], int, int]:
+    """Offsets in bytes by name, the bytes of the workspace, and the bytes without any reuse.
+
+    What is small shares no place if there are several threads: they would wait for one another.
+    """
     for name in program.tensors():
         size_in_bytes(program, name)
     lifetimes = temporaries(program, steps)
     homes = _homes(steps)
-    offsets, workspace = placed(_shared(lifetimes, homes))
+    lives = _shared(lifetimes, homes)
+    if threads > 1:
+        lives = [replace(i, first=0, last=len(steps)) if i.size <= SMALL else i for i in lives]
+    offsets, workspace = placed(lives)
     offsets |= {name: offsets[home] for name, home in homes.items()}
     return offsets, workspace, sum(item.size for item in lifetimes)
 

@@ -19,6 +19,7 @@ from compiler.memory import in_place, plan
 from compiler.optimizers import Optimizer
 from compiler.prune import look_through, merge, prune
 from compiler.reuse import reuse
+from compiler.row_order import rows_first
 from compiler.simplify import simplify
 from compiler.stabilise import stabilise
 from compiler.tangent import tangents
@@ -85,13 +86,16 @@ def stage(program: Program, after: str, optimizer: Optimizer | None = None) -> S
     return next((s for s in found if s.after == after), found[-1])
 
 
-def schedule(program: Program) -> Schedule:
+def schedule(program: Program, threads: int = 1) -> Schedule:
     """Kernels and the memory plan of one program, with the run-time scalars that it reads."""
     program = prune(program)
     read = {name for d in program.definitions for name in d.reads()}
     program = replace(program, scalars=tuple(s for s in program.scalars if s[0].name in read))
-    steps = in_place(program, fuse(program))
-    offsets, workspace, temporaries = plan(program, steps)
+    steps = fuse(program)
+    if threads > 1:
+        steps = rows_first(program, steps, lambda some: plan(program, some, threads)[1])
+    steps = in_place(program, steps)
+    offsets, workspace, temporaries = plan(program, steps, threads)
     return Schedule(program, steps, offsets, workspace, temporaries)
 
 
@@ -125,9 +129,9 @@ def module(
     counted = prune(step or gradient or whole)
     return Module(
         name=program.name,
-        forward=schedule(forward) if forward else None,
-        gradient=schedule(gradient) if gradient else None,
-        step=schedule(step) if step else None,
+        forward=schedule(forward, threads) if forward else None,
+        gradient=schedule(gradient, threads) if gradient else None,
+        step=schedule(step, threads) if step else None,
         content_hash=content_hash,
         version=version,
         flops_per_step=program_flops(counted),

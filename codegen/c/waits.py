@@ -35,6 +35,7 @@ from ir.loops import (
     Statement,
     Store,
 )
+from ir.program import Range
 
 Split = Literal["first", "rows", "planes", "other"]
 """Who does what: the first thread all; rows; rows where the batch divides evenly; anything."""
@@ -100,10 +101,18 @@ def _split(nest: Nest) -> tuple[Split, Symbol | None]:
             return "rows", loop.index
         case (Contract(outer=(plane, *_)),) if plane.size == nest.rows:
             return "planes", plane.index
-        case (Contract(outer=(), by_columns=False, rows=(line, *more)),):
-            if line.size == nest.rows:
+        case (Contract(rows=(line, *more)), *_) if line.size == nest.rows:
+            if all(_is_by_lines(s, (line, *more)) for s in nest.body):
                 return ("planes" if more else "rows"), line.index
     return "other", None
+
+
+def _is_by_lines(statement: Statement, lines: tuple[Range, ...]) -> bool:
+    """Whether it is a contraction of which threads take some of these lines each."""
+    match statement:
+        case Contract(outer=(), by_columns=False, rows=rows):
+            return rows == lines
+    return False
 
 
 def _is_row(access: Access, index: Symbol | None) -> bool:
