@@ -7,6 +7,7 @@ the network must be those of the same network with names that nothing else has.
 from __future__ import annotations
 
 import linecache
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import sympy
 
 import gradwright as gw
+from codegen.c import statements
 from compiler.evaluate import evaluate
 from ir.errors import GradwrightError
 from ir.names import check_name
@@ -44,6 +46,15 @@ NAMES = """
 def test_the_name_of_a_type_in_emitted_c_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GradwrightError, match="'net_params' is what emitted C calls a type of net"):
         gw.compile(network(of_inputs(["net_params"]), []), target="c", out=tmp_path)
+
+
+def test_nothing_of_the_user_is_called_like_a_variable_of_a_tiled_kernel() -> None:
+    template = Path(statements.__file__).parent / "contraction.c.jinja"
+    text = template.read_text(encoding="utf-8")
+    code = re.sub(r"\{[{%#].*?[}%#]\}|/\*.*?\*/", " ", text, flags=re.DOTALL)
+    words = {word for word in re.findall(r"\b[a-z]\w*", code) if not word.startswith("gw_")}
+    c = {"const", "continue", "for", "if", "int", "ptrdiff_t", "return"}
+    assert words - c <= statements.OWN_NAMES
 
 
 def allowed(name: str) -> bool:
