@@ -16,7 +16,7 @@ from math import prod
 from sympy import Expr, Symbol
 
 from codegen.c.ahead import next_plane, next_strip
-from codegen.c.panels import Panel, Printer, known
+from codegen.c.panels import Panel, Printer
 from codegen.c.runs import Runs
 from codegen.c.views import PlaneView, RunsView
 from ir.expression import Access
@@ -98,7 +98,7 @@ class Plane:
             few=tuple(line for s in contract.few for line in self.printer.lines(s)),
             lines=self._product(contract.rows),
             height=prod(r.size for r in contract.rows if isinstance(r.size, int)),
-            batched=not known(tuple(r.size for r in contract.rows)),
+            batches=sum(not isinstance(r.size, int) for r in contract.rows),
             width=prod(int(r.size) for r in contract.columns),
             run=contract.run,
             flat=bool(onto) and self.terms.depth <= SHORT_SUM and contract.run <= LONGEST * WIDEST,

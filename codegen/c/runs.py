@@ -76,11 +76,12 @@ class Runs:
         return short_runs(length, left, right)
 
     def _entries(self) -> int:
-        """The most runs that there are."""
-        sizes = [r.size for r in self.inside]
-        if all(isinstance(n, int) for n in sizes):
-            return self.contract.terms.depth // prod(int(n) for n in sizes)
-        return prod(int(r.size) for r in self.outside)
+        """As many as the runs at most; more, if rows of the batch are in a run and outside too."""
+        outside = [r.size for r in self.outside]
+        if all(isinstance(n, int) for n in outside):
+            return prod(int(n) for n in outside)
+        inside = prod(r.size for r in self.inside if isinstance(r.size, int))
+        return self.contract.terms.depth // inside
 
     def _held(self) -> int:
         """How many of the last indices are one run."""

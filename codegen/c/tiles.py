@@ -94,8 +94,8 @@ def _called(found: Iterable[tuple[int, int]]) -> tuple[str, ...]:
 def _wanted(plane: PlaneView, batch: int) -> Wanted:
     """A thread of several may have any part of the lines, or of the columns."""
     least = FEW_ROWS if plane.few else 1
-    rows = range(least, max(batch, least) + 1) if plane.batched else (1,)
-    lines = frozenset(plane.height * n for n in rows)
+    rows = range(least, max(batch, least) + 1)
+    lines = frozenset(plane.height * n**plane.batches for n in rows)
     columns = frozenset({plane.run})
     if plane.strip:
         pieces = _shared(plane.lines_of_run, plane.strip)

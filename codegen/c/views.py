@@ -236,7 +236,8 @@ class RunsView:
 class PlaneView:
     """The strings of one contraction, in the order in which the template uses them.
 
-    `lines` is `height`, times the rows of the batch where it is `batched`; `width` is all columns.
+    `lines` is `height`, times the rows of the batch as often as `batches` says; `width` is all
+    columns.
     """
 
     real: str
@@ -246,7 +247,7 @@ class PlaneView:
     few: tuple[str, ...]
     lines: str
     height: int
-    batched: bool
+    batches: int
     width: int
     run: int
     flat: bool

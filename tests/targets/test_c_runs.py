@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sympy import tanh
 
 import gradwright as gw
 
@@ -47,11 +48,23 @@ def long_runs(x: gw.f32["batch", 5, 12, 20], y: gw.f32["batch", 16, 20]) -> Any:
     return gw.outputs(loss=gw.mse(h, y), h=h)
 
 
+@gw.network
+def runs_of_the_batch(x: gw.f32["batch", 20], y: gw.f32["batch", 24]) -> Any:
+    """The gradient of W sums over pairs of rows: the batch is in a run, and counts the runs."""
+    n, m, i, j = gw.indices("n m i j")
+    W = gw.param("W", (20, 24), gw.normal())
+    u = gw.define((n, m, i), tanh(x[n, i] + 2 * x[m, i]))
+    v = gw.define((n, m, j), gw.sum(u[n, m, i] * W[i, j], over=i))
+    h = gw.define((n, j), gw.sum(tanh(v[n, m, j]), over=m))
+    return gw.outputs(loss=gw.mse(h, y), h=h)
+
+
 CASES = (
     (one_run, {""}, "left_step = 20, right_step = 24;"),
     (runs_of_three, {"_by3", "_runs"}, "runs = count / 3;"),
     (steps_of_two, {"_by5_1_40", "_runs"}, "runs = count / 5;"),
     (long_runs, {"", "_runs"}, "left_step = 1, right_step = 20, runs = count / 12;"),
+    (runs_of_the_batch, {"", "_runs"}, "left_step = 20, right_step = 24, runs = count / rows;"),
 )
 
 

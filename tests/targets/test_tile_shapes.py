@@ -17,6 +17,7 @@ from codegen.c.emit import emit
 from codegen.c.tiles import FLAT, NARROW, WIDE, Wanted, shapes
 from compiler.driver import load, lowered
 from compiler.schedule import loop_nest
+from tests.targets.test_c_runs import runs_of_the_batch
 
 LANES = 4
 X86 = (["-mno-avx512f"], ["-mno-avx"]) if platform.machine() == "x86_64" else ()
@@ -104,6 +105,7 @@ CASES = (
     (dense, 7, 3, ("rows < GW_FEW_ROWS", "done = strips.first")),
     (updated, 16, 1, ("gw_share(height_of_all - row, GW_FLAT)",)),
     (updated, 16, 3, ("done = strips.first", "gw_share(lines.end - row, GW_FLAT)")),
+    (runs_of_the_batch, 4, 1, ("height_of_all = rows*rows;",)),
 )
 
 
