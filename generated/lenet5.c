@@ -366,7 +366,7 @@ GW_VECTOR(gw_vec4, 4);
 
 enum { GW_FEW_ROWS = 4 };
 
-/* So that GCC keeps the sums in registers from the first to the last line. */
+/* GCC keeps sums in registers where the loops over them are written out, and terms go quicker in pairs. */
 #if defined(__GNUC__) && !defined(__clang__) && !defined(GW_NO_VECTORS)
 #define GW_UNROLLED _Pragma("GCC unroll 8")
 #define GW_TWICE _Pragma("GCC unroll 2")
@@ -843,9 +843,9 @@ static void gw_transpose(
    `height` at a time, from `row` on. That is a tile. Its first vector begins at column `start`, where
    there is one, else at `first`: `start` is earlier if fewer columns are left than a vector has lanes.
    Its last vector begins `last` elements further. From one of `count` terms to the next it is left_step
-   in the left operand and right_step in the right one, in runs that begin at left_at[i] and
-   right_at[i]; row r of the tile begins at row_at[r] in the
-   left one, and a panel of the right one has rows of `span` elements. */
+   in the left operand and right_step in the right one, which short runs know by themselves; run i
+   begins at left_at[i] and right_at[i]. Row r of the tile begins at row_at[r] in the left
+   one, and a panel of the right one has rows of `span` elements. */
 
 /* sub[i0, i1, i2, i3] = x[i0, 0, i2, i3] - 0.1307    lenet5.py:31 */
 static void compute_sub(ptrdiff_t rows, const float *restrict x, float *restrict sub)
@@ -2652,7 +2652,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "e57204bf577e8c4465fcbc6efb61501c";
+    return "90eadf6a17c0214dc4a3d0b1aa3adf0a";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

@@ -89,7 +89,7 @@ WORKSPACE_BYTES = 3590976
 FLOPS_PER_STEP = 181683446
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "e57204bf577e8c4465fcbc6efb61501c"
+BUILD_ID = "90eadf6a17c0214dc4a3d0b1aa3adf0a"
 
 
 Array = np.ndarray

@@ -64,7 +64,7 @@ WORKSPACE_BYTES = 778048
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "d135e3d75712ec5f33d32269611b0986"
+BUILD_ID = "ff2372242e78bae01360a9414e56c30c"
 
 
 Array = np.ndarray

@@ -474,7 +474,7 @@ GW_VECTOR(gw_vec4, 4);
 
 enum { GW_FEW_ROWS = 4 };
 
-/* So that GCC keeps the sums in registers from the first to the last line. */
+/* GCC keeps sums in registers where the loops over them are written out, and terms go quicker in pairs. */
 #if defined(__GNUC__) && !defined(__clang__) && !defined(GW_NO_VECTORS)
 #define GW_UNROLLED _Pragma("GCC unroll 8")
 #define GW_TWICE _Pragma("GCC unroll 2")
@@ -806,8 +806,8 @@ static void gw_transpose(
    `height` at a time, from `row` on. That is a tile. Its first vector begins at column `start`, where
    there is one, else at `first`: `start` is earlier if fewer columns are left than a vector has lanes.
    Its last vector begins `last` elements further. From one of `count` terms to the next it is left_step
-   in the left operand and right_step in the right one; row r of the tile begins at row_at[r] in the
-   left one, and a panel of the right one has rows of `span` elements. */
+   in the left operand and right_step in the right one. Row r of the tile begins at row_at[r] in the left
+   one, and a panel of the right one has rows of `span` elements. */
 
 /* token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
    then x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:46 */
@@ -11991,7 +11991,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "927a345419febb1765ab7d3c026bc0c3";
+    return "1af8edc47cdfd3dfc707b04372ee1843";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

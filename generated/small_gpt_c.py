@@ -266,7 +266,7 @@ WORKSPACE_BYTES = 39620800
 FLOPS_PER_STEP = 5461481818
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "927a345419febb1765ab7d3c026bc0c3"
+BUILD_ID = "1af8edc47cdfd3dfc707b04372ee1843"
 
 
 Array = np.ndarray
