@@ -13,12 +13,12 @@ which it does.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
 from typing import Any
 
 import sympy
 from sympy import Symbol
 
+from compiler.in_order import in_order
 from ir.expression import accesses, symbols_of
 from ir.kernel import Kernel, Loop, Step
 from ir.names import fresh, identifier
@@ -186,22 +186,8 @@ def _order_is_left(fusion: _Fusion, d: Definition, group: _Group) -> bool:
 
 def _ordered(fusion: _Fusion, waits: dict[int, set[int]]) -> list[_Group] | None:
     """Kernels after all they wait for, otherwise as written; None where that is a circle."""
-    waits = {p: found - {p} for p, found in waits.items()}
-    followers: dict[int, list[int]] = {p: [] for p in waits}
-    for position, found in waits.items():
-        for earlier in found:
-            followers[earlier].append(position)
-    ready = [p for p, found in waits.items() if not found]
-    heapify(ready)
-    done: list[_Group] = []
-    while ready:
-        position = heappop(ready)
-        done.append(fusion.groups[position])
-        for later in followers[position]:
-            waits[later].discard(position)
-            if not waits[later]:
-                heappush(ready, later)
-    return done if len(done) == len(fusion.groups) else None
+    order = in_order(waits)
+    return None if order is None else [fusion.groups[position] for position in order]
 
 
 def _waits(

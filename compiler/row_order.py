@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from compiler.in_order import in_order
 from ir.kernel import Kernel, Loop, Step
 from ir.program import Program
 
@@ -41,15 +42,12 @@ def rows_first(
 
 
 def _gathered(steps: tuple[Step, ...], uses: list[_Use]) -> tuple[Step, ...]:
-    left = list(range(len(steps)))
-    order: list[int] = []
-    while left:
-        ready = [
-            n for n in left if not any(uses[n].follows(uses[m]) for m in left if m < n)
-        ]
-        chosen = next((n for n in ready if uses[n].by_rows), ready[0])
-        left.remove(chosen)
-        order.append(chosen)
+    waits = {
+        n: {m for m, earlier in enumerate(uses[:n]) if use.follows(earlier)}
+        for n, use in enumerate(uses)
+    }
+    order = in_order(waits, rank=lambda n: (not uses[n].by_rows, n))
+    assert order is not None, "a step waits for earlier ones alone"
     return tuple(steps[n] for n in order)
 
 

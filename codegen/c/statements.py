@@ -53,7 +53,7 @@ _WORDS = """
     rows height width span at end row sum right left tile v r c i rest done first from lane wide
     vectors term better last larger found team planes lines strips by_plane column height_of_all
     widest left_at right_at row_at count start stop
-    column_at width_of_all line strip apart length sums terms left_step right_step runs
+    column_at width_of_all line strip apart length sums left_step right_step runs
 """
 OWN_NAMES = (
     frozenset(_WORDS.split())
